@@ -1,0 +1,1 @@
+"""nnU-Net v2 plugin that trains from three annotated slices per scan."""

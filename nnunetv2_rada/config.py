@@ -1,0 +1,152 @@
+"""Settings of a training run. The paper's values are the defaults; `RADA_CONFIG=file.json` overrides single ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sparse_annotation_tools.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What defines a run, beyond nnU-Net's plans. Every value is JSON."""
+
+    method: str = "co_training"
+    """Name of the training method, a key of `nnunetv2_rada.method.METHODS`."""
+    num_iterations: int = 6000
+    """Updates in all; every schedule is a fraction of it."""
+    iterations_per_epoch: int = 150
+    """Updates per nnU-Net epoch; must divide `num_iterations`."""
+    val_iterations_per_epoch: int = 8
+    """Validation batches per epoch, for the curves only."""
+    batch_labelled: int = 2
+    """Labelled samples per batch."""
+    batch_unlabelled: int = 2
+    """Unlabelled samples per batch."""
+    base_filters: int = 16
+    """Channels of the V-Net's first stage; each stage doubles them."""
+    skip: str = "add"
+    """How skips join the decoder: `add` (the code) or `concat` (the paper's appendix)."""
+    stochastic_passes: int = 8
+    """Passes T behind the predictive entropy."""
+    max_patch_voxels: int = 112 * 112 * 80
+    """Upper bound of the training patch, in voxels."""
+    learning_rate: float = 0.01
+    """Initial learning rate of SGD."""
+    gradient_clip: float | None = 12.0
+    """Largest gradient norm per optimizer, nnU-Net's own; null clips nothing."""
+    alpha: str | float = "cosine"
+    """Decay of the distance weight: the paper's `cosine` schedule or a fixed number."""
+    beta_schedule: str | float = "rampup"
+    """Weight of peer supervision: `rampup` (SGTC's code), `literal` (the paper's words) or a fixed beta = 2b."""
+    pseudo_labels: str = "per_view"
+    """Labels off the annotated planes: `per_view`, `fused` or `none`."""
+    text_prompt: bool = True
+    """Use the text embedding E_t."""
+    image_prompt: bool = True
+    """Use the image embedding E_v."""
+    inference: str = "ensemble"
+    """Predict with the `ensemble` or with one network by its name."""
+    mirror_axes: str | tuple[int, ...] = "auto"
+    """Preprocessed axes to mirror along, or `auto`: all, but not left-right where class names say left or right."""
+    foreground_fraction: float = 1.0
+    """Share of labelled samples that are centred on a drawn or propagated foreground voxel."""
+    seed: int = 0
+    """Seed of initialisation, batches, dropout and noise."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        for name in ("num_iterations", "iterations_per_epoch", "batch_labelled", "batch_unlabelled", "base_filters"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _check(
+            "num_iterations",
+            self.num_iterations,
+            self.num_iterations % self.iterations_per_epoch == 0,
+            f"a multiple of iterations_per_epoch ({self.iterations_per_epoch})",
+        )
+        _check("stochastic_passes", self.stochastic_passes, self.stochastic_passes >= 1, "at least 1")
+        _check("skip", self.skip, self.skip in ("add", "concat"), "add or concat")
+        _check(
+            "pseudo_labels",
+            self.pseudo_labels,
+            self.pseudo_labels in ("per_view", "fused", "none"),
+            "per_view, fused or none",
+        )
+        _check(
+            "alpha",
+            self.alpha,
+            self.alpha == "cosine" or (isinstance(self.alpha, (int, float)) and 0 <= self.alpha <= 1),
+            "cosine or a number from 0 to 1",
+        )
+        _check(
+            "beta_schedule",
+            self.beta_schedule,
+            self.beta_schedule in ("rampup", "literal")
+            or (isinstance(self.beta_schedule, (int, float)) and 0 <= self.beta_schedule <= 1),
+            "rampup, literal or a number from 0 to 1",
+        )
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], *, source: str = "the configuration") -> Config:
+        """Build from a dict; unknown keys and wrong types are a `UserError` that lists what is known."""
+        return cls().overridden(content, source=source)
+
+    def overridden(self, changes: dict[str, Any], *, source: str) -> Config:
+        """Return a copy with `changes` applied.
+
+        Raises:
+            UserError: `changes` is not a JSON object, or has an unknown key or a value of the wrong type.
+        """
+        if not isinstance(changes, dict):
+            raise UserError(f"{source} holds {type(changes).__name__}, expected a JSON object of settings")
+        defaults = {field.name: getattr(type(self)(), field.name) for field in fields(self)}
+        unknown = sorted(set(changes) - set(defaults))
+        if unknown:
+            raise UserError(
+                f"{source} has unknown setting {', '.join(unknown)}; known are {', '.join(sorted(defaults))}"
+            )
+        for name, value in changes.items():
+            _check_type(name, value, defaults[name], source)
+        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+        return replace(self, **frozen)
+
+    def overridden_by_file(self, path: str | Path) -> Config:
+        """Return a copy with the settings of a JSON file applied (`RADA_CONFIG`)."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"RADA_CONFIG names {path}, which does not exist; give a JSON file or unset RADA_CONFIG"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"RADA_CONFIG file {path} cannot be read as JSON: {error}") from None
+        return self.overridden(content, source=f"RADA_CONFIG file {path}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dict that `from_json` reads."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+# Settings that take more than one type; every other one has the type of its default.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "alpha": (str, float, int),
+    "beta_schedule": (str, float, int),
+    "mirror_axes": (str, list, tuple),
+    "gradient_clip": (float, int, type(None)),
+}
+
+
+def _check_type(name: str, value: Any, default: Any, source: str) -> None:
+    allowed = _TYPES.get(name, (float, int) if isinstance(default, float) else (type(default),))
+    wrong_bool = isinstance(value, bool) and bool not in allowed
+    if wrong_bool or not isinstance(value, allowed):
+        expected = " or ".join(kind.__name__ for kind in allowed)
+        raise UserError(f"{source}: {name} is {value!r}, expected {expected}")
+
+
+def _check(name: str, value: Any, ok: bool, expected: str) -> None:
+    if not ok:
+        raise UserError(f"setting {name} is {value!r}, expected {expected}")

@@ -1,0 +1,1 @@
+"""From the rada/ folder to two-stream batches on the preprocessed grid."""

@@ -1,0 +1,1 @@
+"""Training methods in pure PyTorch: they know tensors, not nnU-Net."""

@@ -1,0 +1,111 @@
+"""The one abstraction: a way to train from sparse labels, in pure PyTorch.
+
+Shape suffixes: L labelled samples, B all samples, V views (networks), C image channels, N output channels
+(background first), XYZ space, K foreground classes, D embedding size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+UNKNOWN = -1  # label value of a voxel about which nothing is known: weight 0 in every loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A two-stream batch: labelled samples first, unlabelled samples behind.
+
+    Attributes:
+        image: [B, C, X, Y, Z] float.
+        label: [L, V, X, Y, Z] int16; per network the propagated label with every annotated plane pasted in, or
+            `UNKNOWN`.
+        distance: [L, V, X, Y, Z] float; raw slices to the nearest source slice of the network.
+        annotation: [L, X, Y, Z] int16; the class where an annotator drew (background is 0), `UNKNOWN` elsewhere.
+        confidence: [L, X, Y, Z] float in 0..1; of the fused label where that is what `label` holds, else None.
+        image_embedding: [B, K, D] the samples' own E_v where a method asks for it, else None.
+    """
+
+    image: Tensor
+    label: Tensor
+    distance: Tensor
+    annotation: Tensor
+    confidence: Tensor | None = None
+    image_embedding: Tensor | None = None
+
+    @property
+    def num_labelled(self) -> int:
+        """L."""
+        return self.label.shape[0]
+
+    @property
+    def image_labelled(self) -> Tensor:
+        """[L, C, X, Y, Z]."""
+        return self.image[: self.num_labelled]
+
+    @property
+    def image_unlabelled(self) -> Tensor:
+        """[B - L, C, X, Y, Z]."""
+        return self.image[self.num_labelled :]
+
+
+MakeBackbone = Callable[[], nn.Module]
+
+
+class Method(nn.Module, ABC):
+    """A way to train from sparse labels.
+
+    A trainer drives it like this, once per iteration:
+
+    ```
+    for name, loss in method.step(batch, iteration):
+        optimizers[name].zero_grad(); loss.backward(); clip; optimizers[name].step()
+    ```
+
+    Code after a `yield` runs after that update. `networks` is what prediction needs and what is saved as network
+    weights; everything else a method owns (teachers, discriminators) goes through `method_state`.
+    """
+
+    views: tuple[str, ...] = ()
+    """Names of the networks' label and distance channels in `Batch`, in channel order."""
+
+    networks: nn.ModuleDict
+    """The networks that prediction needs, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scalars: dict[str, Tensor] = {}
+        """Detached 0-d tensors of the latest step, for curves: for example `loss/sagittal`, `beta`, `trusted`."""
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return new optimizers by name; the trainer owns and saves them."""
+
+    @abstractmethod
+    def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield (optimizer name, loss) once per update of iteration `iteration` (from 0)."""
+
+    @abstractmethod
+    def predict(self, image: Tensor) -> Tensor:
+        """Return logits [B, N, X, Y, Z] for image [B, C, X, Y, Z], a fresh tensor."""
+
+    @abstractmethod
+    def learning_rate(self, iteration: int) -> dict[str, float]:
+        """Return the learning rate of each optimizer for this iteration."""
+
+    def method_state(self) -> dict[str, Any]:
+        """State that is neither network weights nor optimizers."""
+        return {}
+
+    def load_method_state(self, state: dict[str, Any]) -> None:
+        """Take back what `method_state` returned."""
+
+    def record(self, name: str, value: Tensor | float) -> None:
+        """Keep a scalar of this step for the curves."""
+        self.scalars[name] = torch.as_tensor(value).detach()

@@ -1,0 +1,48 @@
+"""The wrapper that every command shares: one line on stderr and exit status 2 for what the user can mend."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+from collections.abc import Callable, Sequence
+
+from sparse_annotation_tools.errors import UserError
+
+Main = Callable[[Sequence[str] | None], None]
+
+# What the user can mend about the surroundings: no space, no permission, a read-only disk, a full quota.
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def command(name: str) -> Callable[[Main], Callable[..., int]]:
+    """Turn `main(argv)` into a console entry point called `name`.
+
+    The entry point returns 0 when done and 2, after one line on stderr, when `main` raises `UserError` or meets a full
+    or unwritable disk. Any other exception is our bug and keeps its traceback.
+    """
+
+    def decorate(main: Main) -> Callable[..., int]:
+        @functools.wraps(main)
+        def entry_point(argv: Sequence[str] | None = None) -> int:
+            try:
+                main(argv)
+            except UserError as error:
+                return _refuse(name, str(error))
+            except OSError as error:
+                if error.errno not in _MENDABLE:
+                    raise
+                return _refuse(name, f"{error.strerror}: {error.filename or 'unknown file'}; mend it and run again")
+            except KeyboardInterrupt:
+                print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+                return 130
+            return 0
+
+        return entry_point
+
+    return decorate
+
+
+def _refuse(name: str, message: str) -> int:
+    print(f"{name}: error: {message}", file=sys.stderr)
+    return 2

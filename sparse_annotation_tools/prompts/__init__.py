@@ -1,0 +1,1 @@
+"""Frozen encoders that turn annotated slices and class names into embeddings."""
