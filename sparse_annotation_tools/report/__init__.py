@@ -1,0 +1,1 @@
+"""Pictures of a dataset, of predictions and of a training run."""
