@@ -1,0 +1,107 @@
+"""Encode a raw dataset: every labelled case's annotated slices and every class's prompt, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.prompts.encoders import Encoder, FloatArray, make_encoder
+from sparse_annotation_tools.prompts.options import EmbeddingOptions
+from sparse_annotation_tools.prompts.precomputed import load_precomputed
+from sparse_annotation_tools.prompts.slices import LabelledPlane, foreground_classes, labelled_planes
+from sparse_annotation_tools.prompts.store import PromptStore, l2_normalised
+from sparse_annotation_tools.prompts.templates import fill_template, resolve_template
+from sparse_annotation_tools.schema import CasesFile, RadaFolder
+
+
+def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
+    """Write `rada/prompts.safetensors` of a raw dataset.
+
+    With `--encoder none` an existing file is removed: the dataset then serves trainers without prompts.
+
+    Args:
+        dataset_folder: `nnUNet_raw/DatasetXXX_Name` with a `rada/cases.json`.
+        options: which encoder, and how.
+
+    Raises:
+        UserError: the dataset is not whole, or the encoder's weights are missing, damaged or of another architecture.
+    """
+    folder = RadaFolder(root=Path(dataset_folder) / "rada")
+    cases_file = CasesFile.load(folder)
+    if options.encoder == "none":
+        folder.prompts_file.unlink(missing_ok=True)
+        return
+    if not cases_file.labelled:
+        raise UserError(f"{dataset_folder} has no labelled case, so there is no slice to encode; label at least one")
+    if options.precomputed_file is not None:
+        store = load_precomputed(options.precomputed_file, cases_file, options)
+    else:
+        store = encode(Path(dataset_folder), cases_file, make_encoder(options), options)
+    store.save(folder.prompts_file)
+    report(store, cases_file)
+
+
+def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, options: EmbeddingOptions) -> PromptStore:
+    """Return the embeddings of a dataset's classes and annotated slices."""
+    classes = foreground_classes(cases_file)
+    template = resolve_template(options.prompt, cases_file.modality)
+    text_kt = np.zeros((len(classes), 0), dtype=np.float32)
+    if template:
+        text_kt = _normalised(encoder.encode_text(fill_template(template, list(classes))), options)
+    images: dict[str, dict[str, FloatArray]] = {}
+    count = sum(len(cases_file.cases[case].slices) for case in cases_file.labelled)
+    planes = labelled_planes(dataset_folder, cases_file, options)
+    for plane in tqdm(planes, total=count, desc="encoding slices", unit="slice", disable=None):
+        rows_kd = _encode_plane(plane, classes, encoder)
+        if rows_kd is not None:
+            images.setdefault(plane.case, {})[plane.key] = _normalised(rows_kd, options)
+    _check_coverage(images, classes, cases_file)
+    metadata = {
+        **encoder.metadata,
+        "template": template,
+        "prompt_planes": options.prompt_planes,
+        "normalise": options.normalise,
+    }
+    return PromptStore(classes=tuple(classes), text_kt=text_kt, images=images, metadata=metadata)
+
+
+def report(store: PromptStore, cases_file: CasesFile) -> None:
+    """Print what the user must know: the stamp, and classes that prompt planes do not show."""
+    if store.stamp:
+        print(f"NOTE: {store.stamp}")
+    for line in store.absences(cases_file.labelled):
+        print(line)
+
+
+def _encode_plane(plane: LabelledPlane, classes: dict[str, int], encoder: Encoder) -> FloatArray | None:
+    """[K, D] with NaN rows for absent classes; None for a slice that shows no class. No empty mask is encoded."""
+    rows: dict[int, FloatArray] = {}
+    for position, (name, value) in enumerate(classes.items()):
+        if plane.mask(value).any():
+            rows[position] = encoder.encode_region(plane, name, value)
+    if not rows:
+        return None
+    size = len(next(iter(rows.values())))
+    absent = np.full(size, np.nan, dtype=np.float32)
+    return np.stack([rows.get(position, absent) for position in range(len(classes))])
+
+
+def _normalised(rows: FloatArray, options: EmbeddingOptions) -> FloatArray:
+    return l2_normalised(rows) if options.normalise == "l2" else rows.astype(np.float32)
+
+
+def _check_coverage(images: dict[str, dict[str, FloatArray]], classes: dict[str, int], cases_file: CasesFile) -> None:
+    """Every labelled case has an embedding, and every class is seen in at least one case."""
+    bare = [case for case in cases_file.labelled if case not in images]
+    if bare:
+        raise UserError(
+            f"no annotated slice of {', '.join(bare)} shows any class; annotate a slice with foreground, "
+            f"or move the case to the unlabelled ones"
+        )
+    for position, name in enumerate(classes):
+        shown = any(not np.isnan(rows[position]).any() for slices in images.values() for rows in slices.values())
+        if not shown:
+            raise UserError(f"class {name} is on no annotated slice of any case; annotate one, or drop the class")
