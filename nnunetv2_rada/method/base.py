@@ -55,7 +55,20 @@ class Batch:
         return self.image[self.num_labelled :]
 
 
-MakeBackbone = Callable[[], nn.Module]
+class Backbone(nn.Module, ABC):
+    """An encoder-decoder that hands out its bottleneck and its last decoder map, both after dropout."""
+
+    bottleneck_channels: int
+    """Channels of the bottleneck map."""
+    decoder_channels: int
+    """Channels of the decoder map."""
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (bottleneck [B, *, x, y, z], decoder [B, *, X, Y, Z]) for image [B, C, X, Y, Z]."""
+
+
+MakeBackbone = Callable[[], Backbone]
 
 
 class Method(nn.Module, ABC):

@@ -1,0 +1,182 @@
+"""Co-training of three guided V-Nets, one per view (RADA; with the text prompt alone, SGTC)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from nnunetv2_rada.config import Config
+from nnunetv2_rada.method import schedules
+from nnunetv2_rada.method.base import Batch, MakeBackbone, Method
+from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
+from nnunetv2_rada.method.losses import peer_loss, supervised_loss
+from nnunetv2_rada.method.uncertainty import predictive_entropy
+from nnunetv2_rada.method.vnet import VNet
+from sparse_annotation_tools.errors import UserError
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 1e-4
+
+# Smallest logit of the ensemble. exp(-100) is nothing beside the other classes, while nnU-Net sums weighted logits of
+# overlapping patches in half precision, where a few hundred more would overflow.
+LOWEST_LOGIT = -100.0
+
+
+class CoTraining(Method):
+    """One network per view: each learns from its own labels, and on unlabelled scans from its confident peers.
+
+    Departure from the paper's code base: all networks share one unlabelled batch and are updated together, as the
+    paper's Algorithm 1 says, so each network's training forward and stochastic passes serve both peers. The code
+    draws three batches and updates one network after the other.
+
+    Args:
+        config: Settings of the run.
+        in_channels: Image channels.
+        num_classes: Outputs, background included.
+        text_dim: Size of E_t, if `config.text_prompt`.
+        image_dim: Size of E_v, if `config.image_prompt`.
+        views: Names of the networks, in the order of the batch's label channels.
+        make_backbone: Builds one network's backbone; None builds the paper's V-Net.
+
+    Raises:
+        UserError: `config.inference` names no network, or a prompt is asked for that has no embedding.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        in_channels: int,
+        num_classes: int,
+        text_dim: int,
+        image_dim: int,
+        views: Sequence[str],
+        make_backbone: MakeBackbone | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.views = tuple(views)
+        self.num_classes = num_classes
+        if config.inference not in ("ensemble", *self.views):
+            raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.views)}")
+
+        def vnet() -> VNet:
+            return VNet(in_channels=in_channels, base_filters=config.base_filters, skip=config.skip)
+
+        build = make_backbone or vnet
+        prompts = _make_prompts(config, num_foreground=num_classes - 1, text_dim=text_dim, image_dim=image_dim)
+        self.networks = nn.ModuleDict(
+            {view: GuidedNetwork(build(), num_classes=num_classes, prompts=prompts) for view in self.views}
+        )
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """The embeddings that all networks share; None without prompts. Call `assign` on it before training."""
+        return cast("GuidedNetwork", self.networks[self.views[0]]).prompts
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One SGD per network."""
+        return {
+            view: SGD(network.parameters(), lr=self.config.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+            for view, network in self.networks.items()
+        }
+
+    def learning_rate(self, iteration: int) -> dict[str, float]:
+        """The same stepwise schedule for every network."""
+        rate = schedules.learning_rate(iteration, self.config.num_iterations, self.config.learning_rate)
+        return dict.fromkeys(self.views, rate)
+
+    def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield L_total of each network: (1 - 2b) L_sup + b (L_peer1 + L_peer2), eq. 11."""
+        config, total = self.config, self.config.num_iterations
+        b = schedules.peer_weight(iteration, total, config.beta_schedule)
+        alpha = schedules.distance_decay(iteration, total, config.alpha)
+        # Stochastic passes come first: they hold no graph, and the training forwards' graphs are not there yet.
+        trusted = self._trusted(batch, iteration)
+        logits = {view: network(batch.image, batch.image_embedding) for view, network in self.networks.items()}
+        labelled = batch.num_labelled
+        pseudo = {view: logits[view][labelled:].detach().argmax(dim=1) for view in self.views}
+        self.record("beta", 2 * b)
+        self.record("alpha", alpha)
+        self.record("trusted", torch.stack([mask.float().mean() for mask in trusted.values()]).mean())
+        for v, view in enumerate(self.views):
+            own = logits.pop(view)  # the last reference but the loss: the graph goes with this network's update
+            label, weight = supervision(batch, v, alpha=alpha, pseudo_labels=config.pseudo_labels)
+            supervised = supervised_loss(own[:labelled], label, weight)
+            peers = _sum_peer_losses(own[labelled:], view, pseudo, trusted)
+            del own
+            loss = (1 - 2 * b) * supervised + b * peers
+            self.record(f"loss/{view}", loss)
+            self.record(f"sup/{view}", supervised)
+            self.record(f"peer/{view}", peers)
+            yield view, loss
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Return the log of the networks' mean softmax [B, N, X, Y, Z], or one network's logits; in fp32.
+
+        Written with logsumexp: the log of a mean of softmaxes would underflow to -inf. Departure from the paper's code
+        base, which predicts with its second network alone (`Config.inference = "coronal"`).
+        """
+        if self.config.inference != "ensemble":
+            logits: Tensor = self.networks[self.config.inference](image)
+            return logits.float()
+        log_p = torch.stack([F.log_softmax(network(image).float(), dim=1) for network in self.networks.values()])
+        return (torch.logsumexp(log_p, dim=0) - math.log(len(log_p))).clamp_(min=LOWEST_LOGIT)
+
+    def _trusted(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        """Per network [U, X, Y, Z] bool: where its predictive entropy on the unlabelled half is below H(t)."""
+        threshold = schedules.entropy_threshold(iteration, self.config.num_iterations, self.num_classes)
+        embedding = None if batch.image_embedding is None else batch.image_embedding[batch.num_labelled :]
+        return {
+            view: predictive_entropy(
+                network, batch.image_unlabelled, passes=self.config.stochastic_passes, image_embedding=embedding
+            )
+            < threshold
+            for view, network in self.networks.items()
+        }
+
+
+def supervision(batch: Batch, v: int, *, alpha: float, pseudo_labels: str) -> tuple[Tensor, Tensor]:
+    """Return label and weight [L, X, Y, Z] for the network of label channel `v`, eq. 6.
+
+    The weight is 1 on annotated voxels. Elsewhere it is alpha**distance where a label was propagated (`per_view`), the
+    fused label's confidence (`fused`), or 0 (`none`).
+    """
+    annotated = batch.annotation >= 0
+    if pseudo_labels == "none":
+        return batch.annotation, annotated.float()
+    propagated = batch.label[:, v]
+    if pseudo_labels == "fused":
+        if batch.confidence is None:
+            raise ValueError("pseudo_labels is fused, but the batch has no confidence")
+        weight = batch.confidence.float()
+    else:
+        weight = alpha ** batch.distance[:, v].float()
+    weight = torch.where(annotated, 1, torch.where(propagated >= 0, weight, 0))
+    return torch.where(annotated, batch.annotation, propagated), weight
+
+
+def _sum_peer_losses(logits: Tensor, view: str, pseudo: Mapping[str, Tensor], trusted: Mapping[str, Tensor]) -> Tensor:
+    """Sum over this network's peers of `peer_loss`."""
+    losses = [peer_loss(logits, pseudo[peer], trusted[peer]) for peer in pseudo if peer != view]
+    return torch.stack(losses).sum() if losses else logits.new_zeros((), dtype=torch.float32)
+
+
+def _make_prompts(config: Config, *, num_foreground: int, text_dim: int, image_dim: int) -> Prompts | None:
+    """The prompts that the config asks for, or None if it asks for none."""
+    for name, wanted, dim in (("text", config.text_prompt, text_dim), ("image", config.image_prompt, image_dim)):
+        if wanted and dim < 1:
+            raise UserError(f"{name}_prompt is on, but the dataset has no {name} embedding; set {name}_prompt to false")
+    if not (config.text_prompt or config.image_prompt):
+        return None
+    return Prompts(
+        num_foreground=num_foreground,
+        text_dim=text_dim if config.text_prompt else 0,
+        image_dim=image_dim if config.image_prompt else 0,
+    )
