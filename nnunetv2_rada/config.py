@@ -48,6 +48,10 @@ class Config:
     """Use the text embedding E_t."""
     image_prompt: bool = True
     """Use the image embedding E_v."""
+    image_embedding: str = "pooled"
+    """E_v of labelled samples in training: `pooled` over the fold's labelled cases, or `per_case`."""
+    concat_planes: bool = False
+    """Set the prompt planes' embeddings beside each other instead of averaging them."""
     inference: str = "ensemble"
     """Predict with the `ensemble` or with one network by its name."""
     mirror_axes: str | tuple[int, ...] = "auto"
@@ -69,6 +73,12 @@ class Config:
         )
         _check("stochastic_passes", self.stochastic_passes, self.stochastic_passes >= 1, "at least 1")
         _check("skip", self.skip, self.skip in ("add", "concat"), "add or concat")
+        _check(
+            "image_embedding",
+            self.image_embedding,
+            self.image_embedding in ("pooled", "per_case"),
+            "pooled or per_case",
+        )
         _check(
             "pseudo_labels",
             self.pseudo_labels,

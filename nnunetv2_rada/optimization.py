@@ -1,0 +1,64 @@
+"""A method's optimizers behind the one optimizer and the one scheduler that nnU-Net's trainer knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import GradScaler, Tensor
+from torch.optim import Optimizer
+
+
+class OptimizerSet:
+    """Named optimizers that are saved and loaded as one."""
+
+    def __init__(self, optimizers: Mapping[str, Optimizer], *, gradient_clip: float | None) -> None:
+        self.optimizers = dict(optimizers)
+        self.gradient_clip = gradient_clip
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Every optimizer's parameter groups; nnU-Net logs the first one's learning rate."""
+        return [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Set the learning rate of each optimizer by name."""
+        for name, rate in rates.items():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = rate
+
+    def update(self, name: str, loss: Tensor, scaler: GradScaler | None) -> None:
+        """Take one step of optimizer `name` along `loss`, with nnU-Net's clipping and loss scaling."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        if scaler is None:
+            loss.backward()
+            self._clip(optimizer)
+            optimizer.step()
+        else:
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            self._clip(optimizer)
+            scaler.step(optimizer)
+
+    def _clip(self, optimizer: Optimizer) -> None:
+        if self.gradient_clip is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every optimizer by name."""
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` returned."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+
+class RatePerIteration:
+    """Stands where nnU-Net steps its scheduler once per epoch: here the method sets the rate at every iteration."""
+
+    def step(self, epoch: int) -> None:
+        """Do nothing."""

@@ -1,0 +1,85 @@
+"""What RADA writes into plans.json: patch, batch, and the `rada` section that rebuilds the network in prediction."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_rada.config import Config
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.schema import CasesFile
+
+PATCH_MULTIPLE = 16  # the V-Net halves its input four times
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSection:
+    """The `rada` section of a configuration in plans.json.
+
+    Attributes:
+        config: settings of the run.
+        text_dim: columns of E_t, 0 without a text prompt.
+        image_dim: columns of E_v, 0 without an image prompt.
+        encoder: what made the embeddings, with its honesty stamp where it has one; for logs and reports.
+    """
+
+    config: Config
+    text_dim: int
+    image_dim: int
+    encoder: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {**asdict(self), "config": self.config.to_json()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> PlanSection:
+        """Read a section that was stored in plans.json."""
+        return cls(**{**content, "config": Config.from_json(content["config"], source="plans.json")})
+
+
+def training_patch(planned: Sequence[int], max_voxels: int) -> list[int]:
+    """Scale nnU-Net's planned patch to at most `max_voxels`, by one factor, then round to multiples of 16.
+
+    Ties round up and no side is below 16, so the result may hold somewhat more than `max_voxels`.
+    """
+    scale = min(1.0, (max_voxels / math.prod(planned)) ** (1 / len(planned)))
+    return [max(1, math.floor(side * scale / PATCH_MULTIPLE + 0.5)) * PATCH_MULTIPLE for side in planned]
+
+
+def stored_section(model_folder: Path, configuration: str) -> PlanSection | None:
+    """Return the section that earlier trainings of this model folder used, or None before its first checkpoint."""
+    if not any(model_folder.glob("fold_*/checkpoint_*.pth")):
+        return None
+    try:
+        plans = json.loads((model_folder / "plans.json").read_text(encoding="utf-8"))
+        return PlanSection.from_json(plans["configurations"][configuration]["rada"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{model_folder} holds checkpoints, but its plans.json has no readable rada section ({error}); "
+            "move the folder away or set another nnUNet_results"
+        ) from None
+
+
+def differences(stored: Config, wanted: Config) -> list[str]:
+    """Return one phrase for each setting in which two configs differ."""
+    before, now = stored.to_json(), wanted.to_json()
+    return [f"{name} {before[name]!r} there, {now[name]!r} now" for name in before if before[name] != now[name]]
+
+
+def mirror_axes(config: Config, cases: CasesFile, transpose_forward: Sequence[int]) -> tuple[int, ...]:
+    """Return the preprocessed axes to mirror along, in training and in prediction.
+
+    With `auto`, left-right mirroring is off where a class name says left or right: a mirrored left organ is a right
+    one.
+    """
+    if config.mirror_axes != "auto":
+        return tuple(int(axis) for axis in config.mirror_axes)
+    sided = any(re.search(r"(?<![a-z])(left|right)(?![a-z])", name.lower()) for name in cases.classes)
+    left_right = {transpose_forward.index(case.sagittal_axis) for case in cases.cases.values()} if sided else set()
+    return tuple(axis for axis in range(3) if axis not in left_right)

@@ -1,0 +1,25 @@
+"""Every trainer by name. A variant is a row of settings; the class is made from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnunetv2_rada.trainer import nnUNetTrainerRADA
+
+_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nnUNetTrainerRADA_Fused": (
+        "RADA with one label for all views, voted from all annotated slices (beyond the paper).",
+        {"pseudo_labels": "fused"},
+    ),
+}
+
+
+def _variant(name: str, doc: str, settings: dict[str, Any]) -> type[nnUNetTrainerRADA]:
+    return type(name, (nnUNetTrainerRADA,), {"__doc__": doc, "__module__": __name__, "settings": settings})
+
+
+TRAINERS: dict[str, type[nnUNetTrainerRADA]] = {
+    nnUNetTrainerRADA.__name__: nnUNetTrainerRADA,
+    **{name: _variant(name, doc, settings) for name, (doc, settings) in _VARIANTS.items()},
+}
+globals().update(TRAINERS)  # so that each class can be found, and pickled, by its name
