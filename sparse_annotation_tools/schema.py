@@ -86,7 +86,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class CasesFile:
-    """The content of `cases.json`."""
+    """The content of `cases.json`.
+
+    `test` holds, per test case, the hashes of its files by role; test cases have no annotated slices.
+    """
 
     dataset: str
     modality: str
@@ -97,6 +100,7 @@ class CasesFile:
     cases: dict[str, Case]
     versions: dict[str, str]
     command: str
+    test: dict[str, dict[str, str]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property

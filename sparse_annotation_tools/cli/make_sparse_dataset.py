@@ -1,0 +1,135 @@
+"""`rada-make-sparse-dataset`: from images and annotated slices to a raw nnU-Net dataset that RADA can train on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse_annotation_tools.cli.command import command
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.prompts.options import add_encoder_arguments, options_from_arguments
+
+if TYPE_CHECKING:
+    from sparse_annotation_tools.schema import CasesFile
+
+NAME = "rada-make-sparse-dataset"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser of `rada-make-sparse-dataset`."""
+    result = argparse.ArgumentParser(
+        prog=NAME,
+        description="Make a raw nnU-Net dataset, with propagated labels, from images and annotated slices. "
+        "A run that was killed goes on when the same command is typed again.",
+    )
+    result.add_argument("-d", dest="number", type=int, required=True, metavar="NUMBER", help="dataset number, 1 to 999")
+    result.add_argument("-n", dest="name", required=True, metavar="NAME", help="dataset name, such as LA")
+    inputs = result.add_argument_group("input")
+    inputs.add_argument("--images", type=Path, required=True, metavar="DIR", help="labelled images {case}_0000.nii.gz")
+    inputs.add_argument("--labels", type=Path, required=True, metavar="DIR", help="their label maps {case}.nii.gz")
+    inputs.add_argument("--unlabelled", type=Path, metavar="DIR", help="further images, without labels")
+    inputs.add_argument("--test-images", type=Path, metavar="DIR", help="images for testing")
+    inputs.add_argument("--test-labels", type=Path, metavar="DIR", help="their dense label maps")
+    inputs.add_argument(
+        "--label-names", nargs="+", required=True, metavar="CLASS", help="names of the label values 1, 2, ..."
+    )
+    inputs.add_argument("--modality", choices=("MR", "CT"), default="MR", help="(default MR)")
+    planes = result.add_argument_group("annotated planes", "found from the painted voxels where neither is given")
+    planes.add_argument(
+        "--simulate",
+        metavar="LETTERS",
+        help="the labels are dense: keep the largest slice per letter of S, C, A (SCA), forget the rest",
+    )
+    planes.add_argument("--planes", type=Path, metavar="FILE", help="CSV of annotated planes: case,view,index (from 0)")
+    planes.add_argument(
+        "--not-annotated", type=int, default=255, metavar="VALUE", help="of voxels nobody annotated (default 255)"
+    )
+    propagation = result.add_argument_group("propagation of annotated slices")
+    propagation.add_argument("--transform", choices=("SyNOnly", "SyNRA"), default="SyNOnly", help="(default SyNOnly)")
+    propagation.add_argument(
+        "--morphology-mm", type=float, default=3.0, metavar="MM", help="opening and closing, 0 for none (default 3)"
+    )
+    propagation.add_argument(
+        "--registration-channel", type=int, default=0, metavar="CHANNEL", help="image channel to register (default 0)"
+    )
+    add_encoder_arguments(result)
+    result.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    result.add_argument("--seed", type=int, default=0, help="of registration and folds (default 0)")
+    result.add_argument("--overwrite", action="store_true", help="replace a dataset that this command made before")
+    return result
+
+
+@command(NAME)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make one dataset."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    embedding = options_from_arguments(args)
+    dataset = _dataset_folder_name(args.number, args.name)
+    raw = _nnunet_folder("nnUNet_raw")
+    if raw is None:
+        raise UserError("nnUNet_raw is not set, and the dataset goes there; type: export nnUNet_raw=FOLDER")
+    processes = args.processes or min(8, os.cpu_count() or 1)
+    if processes < 1:
+        raise UserError(f"-np is {args.processes}, expected 1 or more")
+
+    from sparse_annotation_tools.dataset import make_dataset
+    from sparse_annotation_tools.prompts import embed_dataset
+    from sparse_annotation_tools.propagation import PropagationSettings
+    from sparse_annotation_tools.request import DatasetRequest
+
+    request = DatasetRequest(
+        raw=raw,
+        preprocessed=_nnunet_folder("nnUNet_preprocessed"),
+        dataset=dataset,
+        images=args.images,
+        labels=args.labels,
+        label_names=tuple(args.label_names),
+        modality=args.modality,
+        simulate=args.simulate,
+        planes_file=args.planes,
+        unlabelled=args.unlabelled,
+        test_images=args.test_images,
+        test_labels=args.test_labels,
+        propagation=PropagationSettings(transform=args.transform, morphology_mm=args.morphology_mm),
+        registration_channel=args.registration_channel,
+        not_annotated=args.not_annotated,
+        processes=processes,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        command=shlex.join([NAME, *argv]),
+    )
+    made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
+    _report(made, args.number)
+
+
+def _dataset_folder_name(number: int, name: str) -> str:
+    if not 1 <= number <= 999:
+        raise UserError(f"-d is {number}, expected a dataset number from 1 to 999")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UserError(f"-n is {name!r}, expected letters, digits, '_' and '-', such as LA")
+    return f"Dataset{number:03d}_{name}"
+
+
+def _nnunet_folder(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
+
+
+def _warn(message: str) -> None:
+    print(f"{NAME}: warning: {message}", file=sys.stderr)
+
+
+def _report(made: CasesFile, number: int) -> None:
+    slices = sum(len(made.cases[case].slices) for case in made.labelled)
+    print(
+        f"{made.dataset}: {len(made.labelled)} labelled cases with {slices} annotated slices, "
+        f"{len(made.unlabelled)} unlabelled cases, {len(made.test)} test cases\n"
+        f"next: nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity -c 3d_fullres"
+    )

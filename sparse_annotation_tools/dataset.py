@@ -1,0 +1,261 @@
+"""From images and annotated slices to a raw dataset that stock nnU-Net accepts, with a `rada/` folder for training."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.dataset_files import (
+    expected_files,
+    write_dataset_json,
+    write_rada_records,
+    write_test_case,
+    write_training_case,
+)
+from sparse_annotation_tools.dataset_state import DatasetState
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.fingerprint import FILE_NAME as FINGERPRINT
+from sparse_annotation_tools.fingerprint import make_fingerprint
+from sparse_annotation_tools.inspection import InspectedCase, LabelRules, inspect_test_case, inspect_training_case
+from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.planes import Plane, read_planes_file
+from sparse_annotation_tools.propagation import PropagationSettings, propagate
+from sparse_annotation_tools.request import MODALITIES, DatasetRequest, check_request
+from sparse_annotation_tools.schema import CasesFile
+from sparse_annotation_tools.selection import views_of_strategy
+from sparse_annotation_tools.sources import CaseFiles, check_distinct, labelled_cases, unlabelled_cases
+from sparse_annotation_tools.volumes import read_volume, write_label
+
+ANNOTATED = "annotated"  # the `strategy` of a dataset made from real annotations
+_PACKAGES = ("nnunetv2-rada", "antspyx", "SimpleITK", "numpy", "scipy")
+
+Propagate = Callable[..., NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The input files by their part in the dataset."""
+
+    labelled: list[CaseFiles]
+    unlabelled: list[CaseFiles]
+    test: list[CaseFiles]
+
+
+def make_dataset(
+    request: DatasetRequest,
+    *,
+    embed: Callable[[Path], None],
+    warn: Callable[[str], None],
+    propagate: Propagate = propagate,
+) -> CasesFile:
+    """Make the raw dataset; go on where a killed run of the same request stopped.
+
+    Args:
+        request: what to make.
+        embed: writes the embeddings into the dataset's folder, called when everything else is in place.
+        warn: called with one line for each thing that the user should know.
+        propagate: carries one slice's label through its volume, as `propagation.propagate`.
+
+    Returns:
+        The content of `cases.json`.
+
+    Raises:
+        UserError: the request or an input is unfit; nothing has been written then.
+    """
+    check_request(request)
+    inputs = _collect(request)
+    cases, test = _inspect(request, inputs)
+    for message in [line for case in cases for line in case.warnings]:
+        warn(message)
+    _check_together(request, cases, test, warn)
+    plan = _plan(request, cases, test)
+    state = DatasetState(folder=request.folder)
+    if not state.open(plan, overwrite=request.overwrite):
+        if all(path.is_file() for path in expected_files(request.folder, plan)):
+            warn(f"{request.dataset} is complete already; only the embeddings are made again")
+            embed(request.folder)
+            return CasesFile.load(state.rada)
+        state.begin(plan)
+    _propagate_slices(request, state, cases, propagate)
+    _write_cases(request, state, cases, {files: test[files.case] for files in inputs.test})
+    write_dataset_json(request.folder, plan, MODALITIES[request.modality])
+    _write_fingerprint(request, cases)
+    write_rada_records(request.folder, plan)
+    embed(request.folder)
+    state.close()
+    return plan
+
+
+def _collect(request: DatasetRequest) -> Inputs:
+    labelled = labelled_cases(request.images, request.labels, options=("--images", "--labels"))
+    unlabelled = unlabelled_cases(request.unlabelled, option="--unlabelled") if request.unlabelled else []
+    test: list[CaseFiles] = []
+    if request.test_images and request.test_labels:
+        test = labelled_cases(request.test_images, request.test_labels, options=("--test-images", "--test-labels"))
+    elif request.test_images:
+        test = unlabelled_cases(request.test_images, option="--test-images")
+    check_distinct({"--images": labelled, "--unlabelled": unlabelled, "--test-images": test})
+    counts = {len(files.images): files for files in (*labelled, *unlabelled, *test)}
+    if len(counts) > 1:
+        described = " and ".join(f"{count} ({files.case})" for count, files in sorted(counts.items()))
+        raise UserError(f"cases have different numbers of image channels: {described}; give all cases the same")
+    (channels,) = counts
+    if not 0 <= request.registration_channel < channels:
+        raise UserError(
+            f"--registration-channel is {request.registration_channel}, but the images have 0 to {channels - 1}"
+        )
+    return Inputs(labelled=labelled, unlabelled=unlabelled, test=test)
+
+
+def _inspect(request: DatasetRequest, inputs: Inputs) -> tuple[list[InspectedCase], dict[str, dict[str, str]]]:
+    planes = read_planes_file(request.planes_file) if request.planes_file else None
+    strange = sorted((planes or {}).keys() - {files.case for files in inputs.labelled})
+    if strange:
+        raise UserError(f"--planes {request.planes_file} lists case {strange[0]}, which is not in {request.images}")
+    rules = LabelRules(
+        classes=request.classes,
+        views=views_of_strategy(request.simulate) if request.simulate is not None else None,
+        not_annotated=request.not_annotated,
+        planes=planes,
+    )
+    tasks: list[tuple[object, ...]] = [
+        *((inspect_training_case, files, rules) for files in (*inputs.labelled, *inputs.unlabelled)),
+        *((inspect_test_case, files, request.classes) for files in inputs.test),
+    ]
+    results = run_in_processes(_attempt, tasks, processes=request.processes, description="checking cases")
+    errors = [result for result in results if isinstance(result, UserError)]
+    if errors:
+        more = f" (and {len(errors) - 1} more cases have errors)" if len(errors) > 1 else ""
+        raise UserError(f"{errors[0]}{more}")
+    trained = len(results) - len(inputs.test)
+    return results[:trained], {files.case: hashes for files, hashes in zip(inputs.test, results[trained:], strict=True)}
+
+
+def _attempt(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return a user's mistake instead of raising it, so that all cases are checked before the first is reported."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        return error
+
+
+def _check_together(
+    request: DatasetRequest,
+    cases: Sequence[InspectedCase],
+    test: Mapping[str, Mapping[str, str]],
+    warn: Callable[[str], None],
+) -> None:
+    shown = {value for case in cases for annotated in case.record.slices for value in annotated.classes}
+    for name, value in request.classes.items():
+        if value not in shown:
+            raise UserError(
+                f"class {name} (value {value}) is on no annotated slice of any case; annotate one, "
+                "or correct --label-names"
+            )
+    owner = {case.record.sha256["image_0000"]: case.files.case for case in cases}
+    for name, hashes in test.items():
+        if hashes["image_0000"] in owner:
+            warn(f"test case {name} is the same image as training case {owner[hashes['image_0000']]}")
+    if sum(case.record.labelled for case in cases) == 1:
+        warn("there is one labelled case: it validates on itself, so validation says nothing about other scans")
+
+
+def _plan(request: DatasetRequest, cases: Iterable[InspectedCase], test: dict[str, dict[str, str]]) -> CasesFile:
+    return CasesFile(
+        dataset=request.dataset,
+        modality=request.modality,
+        classes=request.classes,
+        strategy=request.simulate.upper() if request.simulate is not None else ANNOTATED,
+        seed=request.seed,
+        propagation={**request.propagation.to_json(), "channel": request.registration_channel},
+        cases={case.files.case: case.record for case in sorted(cases, key=lambda case: case.files.case)},
+        versions={package: _version(package) for package in _PACKAGES},
+        command=request.command,
+        test=test,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _propagate_slices(
+    request: DatasetRequest, state: DatasetState, cases: Sequence[InspectedCase], propagate: Propagate
+) -> None:
+    tasks: list[tuple[object, ...]] = []
+    for case in cases:
+        if case.annotation is None or state.is_done(case.files.case, asdict(case.record)):
+            continue
+        image = case.files.images[request.registration_channel]
+        for k, path in enumerate(_propagated_files(request, state, case)):
+            if not path.is_file():
+                plane, drawn = case.annotation.planes[k], case.annotation.drawn[k]
+                tasks.append((path, image, plane, drawn, request.propagation, request.seed, propagate))
+    run_in_processes(_propagate_slice, tasks, processes=request.processes, description="propagating slices")
+
+
+def _propagated_files(request: DatasetRequest, state: DatasetState, case: InspectedCase) -> list[Path]:
+    """Return where the workspace keeps the label propagated from each annotated slice."""
+    if case.annotation is None:
+        return []
+    image_sha256 = case.record.sha256[f"image_{request.registration_channel:04d}"]
+    return [
+        state.propagated(image_sha256, axis, index, drawn, request.propagation.to_json(), request.seed)
+        for (axis, index), drawn in zip(case.annotation.planes, case.annotation.drawn, strict=True)
+    ]
+
+
+def _propagate_slice(
+    path: Path,
+    image_file: Path,
+    plane: Plane,
+    drawn: NDArray[np.uint8],
+    settings: PropagationSettings,
+    seed: int,
+    propagate: Propagate,
+) -> None:
+    image = read_volume(image_file)
+    axis, index = plane
+    label = propagate(image.array, image.geometry.spacing_mm, axis, index, drawn, settings, seed)
+    write_label(path, label, image.geometry)
+
+
+def _write_cases(
+    request: DatasetRequest, state: DatasetState, cases: Sequence[InspectedCase], test: Mapping[CaseFiles, Any]
+) -> None:
+    tasks: list[tuple[object, ...]] = []
+    for case in cases:
+        record = asdict(case.record)
+        if not state.is_done(case.files.case, record):
+            arguments = (request.folder, case, _propagated_files(request, state, case))
+            values = (tuple(request.classes.values()), request.ignore)
+            tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
+    for files, hashes in test.items():
+        if not state.is_done(files.case, hashes):
+            tasks.append((state, files.case, hashes, write_test_case, request.folder, files))
+    run_in_processes(_write_case, tasks, processes=request.processes, description="writing cases")
+
+
+def _write_case(
+    state: DatasetState, case: str, record: dict[str, Any], write: Callable[..., None], *arguments: object
+) -> None:
+    write(*arguments)
+    state.mark_done(case, record)
+
+
+def _write_fingerprint(request: DatasetRequest, cases: Sequence[InspectedCase]) -> None:
+    """Put the right intensity statistics where nnU-Net keeps them, on CT, where they set the normalisation."""
+    if request.modality == "CT" and request.preprocessed is not None:
+        ordered = sorted(cases, key=lambda case: case.files.case)
+        path = request.preprocessed / request.dataset / FINGERPRINT
+        write_json(path, make_fingerprint([case.measure for case in ordered]))

@@ -1,0 +1,107 @@
+"""The files of a raw dataset: where each lies, and how it is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sparse_annotation_tools.atomic import atomic_path, write_json
+from sparse_annotation_tools.fusion import fuse
+from sparse_annotation_tools.inspection import InspectedCase
+from sparse_annotation_tools.schema import IGNORE, CasesFile, RadaFolder
+from sparse_annotation_tools.sources import CaseFiles
+from sparse_annotation_tools.splits import make_splits
+from sparse_annotation_tools.volumes import FILE_ENDING, read_label, read_volume, store_image, write_label
+
+
+def expected_files(folder: Path, plan: CasesFile) -> Iterable[Path]:
+    """Yield every file of a complete dataset, embeddings aside."""
+    rada = RadaFolder(root=folder / "rada")
+    yield from (folder / "dataset.json", rada.cases_file, rada.splits_file)
+    for case, record in plan.cases.items():
+        yield from (_image(folder, "imagesTr", case, channel) for channel in range(_channels(record.sha256)))
+        yield _label(folder, "labelsTr", case)
+        if record.labelled:
+            yield from (rada.fused(case), rada.confidence(case))
+            yield from (rada.propagated(case, k) for k in range(len(record.slices)))
+    for case, hashes in plan.test.items():
+        yield from (_image(folder, "imagesTs", case, channel) for channel in range(_channels(hashes)))
+        if "label" in hashes:
+            yield _label(folder, "labelsTs", case)
+
+
+def write_training_case(
+    folder: Path, case: InspectedCase, propagated: Sequence[Path], classes: Sequence[int], ignore: int
+) -> None:
+    """Write every file of one training case.
+
+    Args:
+        folder: of the raw dataset.
+        case: what was read and checked.
+        propagated: the label propagated from each annotated slice.
+        classes: foreground values.
+        ignore: value of voxels that nobody annotated.
+    """
+    name, geometry = case.files.case, case.geometry
+    for channel, image in enumerate(case.files.images):
+        store_image(image, _image(folder, "imagesTr", name, channel))
+    label = np.full(geometry.shape, ignore, dtype=np.int16)
+    if case.annotation is not None:
+        annotation = case.annotation.volume()
+        label = np.where(annotation >= 0, annotation, label)
+        rada = RadaFolder(root=folder / "rada")
+        for k, path in enumerate(propagated):
+            with atomic_path(rada.propagated(name, k)) as temporary:
+                shutil.copyfile(path, temporary)
+        volumes = np.stack([read_volume(path).array for path in propagated])
+        fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes)
+        write_label(rada.fused(name), fused, geometry)
+        write_label(rada.confidence(name), confidence, geometry)
+    write_label(_label(folder, "labelsTr", name), label, geometry)
+
+
+def write_test_case(folder: Path, files: CaseFiles) -> None:
+    """Write the images of one test case, and its label map on the image's grid."""
+    for channel, image in enumerate(files.images):
+        store_image(image, _image(folder, "imagesTs", files.case, channel))
+    if files.label is not None:
+        geometry = read_volume(files.images[0]).geometry
+        write_label(_label(folder, "labelsTs", files.case), read_label(files.label).array, geometry)
+
+
+def write_dataset_json(folder: Path, plan: CasesFile, channel_name: str) -> None:
+    """Write nnU-Net's `dataset.json`."""
+    channels = _channels(next(iter(plan.cases.values())).sha256)
+    write_json(
+        folder / "dataset.json",
+        {
+            "channel_names": {str(channel): channel_name for channel in range(channels)},
+            "labels": {"background": 0, **plan.classes, IGNORE: len(plan.classes) + 1},
+            "numTraining": len(plan.cases),
+            "file_ending": FILE_ENDING,
+            # Its arrays are (z, y, x), as the planes in cases.json; nnU-Net would otherwise choose by the first image.
+            "overwrite_image_reader_writer": "SimpleITKIO",
+        },
+    )
+
+
+def write_rada_records(folder: Path, plan: CasesFile) -> None:
+    """Write the folds and, last, `cases.json`."""
+    rada = RadaFolder(root=folder / "rada")
+    write_json(rada.splits_file, make_splits(plan.labelled, plan.unlabelled, plan.seed))
+    plan.save(rada)
+
+
+def _image(folder: Path, part: str, case: str, channel: int) -> Path:
+    return folder / part / f"{case}_{channel:04d}{FILE_ENDING}"
+
+
+def _label(folder: Path, part: str, case: str) -> Path:
+    return folder / part / f"{case}{FILE_ENDING}"
+
+
+def _channels(hashes: Mapping[str, str]) -> int:
+    return sum(role.startswith("image_") for role in hashes)

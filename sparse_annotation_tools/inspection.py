@@ -1,0 +1,161 @@
+"""Read and check one case before anything is written: grid, values, annotated slices."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_annotation_tools.annotation import Annotation, LabelMap, read_annotation, simulate_annotation
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
+from sparse_annotation_tools.planes import axes_of_views
+from sparse_annotation_tools.schema import Case
+from sparse_annotation_tools.sources import CaseFiles
+from sparse_annotation_tools.volumes import Geometry, Volume, read_label, read_volume, sha256_of_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRules:
+    """How label maps are to be read.
+
+    Attributes:
+        classes: value of each class by name.
+        views: for dense labels, the view of each slice to keep; None if the labels are real annotations.
+        not_annotated: in real annotations, the value of voxels that nobody annotated.
+        planes: (view, index) pairs per case, where the user lists the annotated planes.
+    """
+
+    classes: Mapping[str, int]
+    views: tuple[str, ...] | None
+    not_annotated: int
+    planes: Mapping[str, Sequence[tuple[str, int]]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedCase:
+    """A checked training case: its record, its annotated slices, and what the fingerprint needs."""
+
+    files: CaseFiles
+    record: Case
+    geometry: Geometry
+    annotation: Annotation | None
+    measure: CaseMeasure
+    warnings: tuple[str, ...]
+
+
+def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
+    """Read and check one labelled or unlabelled case.
+
+    Raises:
+        UserError: a file is unreadable or unfit, the grids differ, or the annotation cannot be understood.
+    """
+    channels = _read_channels(files)
+    geometry = channels[0].geometry
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        axes = _axes(files, geometry)
+    annotation = None if files.label is None else _read_annotation(files, rules, geometry, axes)
+    hashes = _hashes(files)
+    if annotation is not None:
+        hashes["annotation"] = annotation.sha256()
+    record = Case(
+        labelled=annotation is not None,
+        shape=geometry.shape,
+        sagittal_axis=axes["sagittal"],
+        slices=annotation.slices if annotation else (),
+        networks=annotation.networks if annotation else {},
+        sha256=hashes,
+    )
+    measure = measure_case(
+        [channel.array for channel in channels], geometry.spacing_mm, annotation.volume() if annotation else None
+    )
+    messages = tuple(f"{files.case}: {each.message}" for each in caught)
+    return InspectedCase(
+        files=files, record=record, geometry=geometry, annotation=annotation, measure=measure, warnings=messages
+    )
+
+
+def inspect_test_case(files: CaseFiles, classes: Mapping[str, int]) -> dict[str, str]:
+    """Read and check one test case, whose label is dense; return the hashes of its files by role.
+
+    Raises:
+        UserError: a file is unreadable or unfit, or the grids differ.
+    """
+    channels = _read_channels(files)
+    hashes = _hashes(files)
+    if files.label is not None:
+        label = _read_label_on(files, channels[0].geometry)
+        _check_values(label, classes, files)
+        hashes["label"] = sha256_of_file(files.label)
+    return hashes
+
+
+def _read_channels(files: CaseFiles) -> list[Volume]:
+    channels = [read_volume(path) for path in files.images]
+    for path, channel in zip(files.images, channels, strict=True):
+        difference = channels[0].geometry.difference(channel.geometry)
+        if difference:
+            raise UserError(f"{files.images[0]} and {path} are on different grids: {difference}; resample one")
+        if min(channel.array.shape) < 2:
+            raise UserError(f"{path} has {_size(channel.geometry)} voxels, expected a volume of at least 2x2x2")
+        if channel.array.min() == channel.array.max():
+            raise UserError(f"{path} has the same value in every voxel, expected a scan; replace or remove it")
+    return channels
+
+
+def _axes(files: CaseFiles, geometry: Geometry) -> dict[str, int]:
+    try:
+        return axes_of_views(geometry.direction)
+    except UserError as error:
+        raise UserError(f"{files.images[0]}: {error}") from None
+
+
+def _read_annotation(files: CaseFiles, rules: LabelRules, geometry: Geometry, axes: Mapping[str, int]) -> Annotation:
+    label = _read_label_on(files, geometry)
+    if rules.views is None:
+        _check_values(label, rules.classes, files, not_annotated=rules.not_annotated)
+        planes = None if rules.planes is None else rules.planes.get(files.case, [])
+        return read_annotation(label, axes, not_annotated=rules.not_annotated, planes=planes, name=str(files.label))
+    _check_values(label, rules.classes, files)
+    try:
+        return simulate_annotation(label, axes, rules.views)
+    except UserError as error:
+        raise UserError(f"{files.label}: {error}") from None
+
+
+def _read_label_on(files: CaseFiles, geometry: Geometry) -> LabelMap:
+    assert files.label is not None
+    label = read_label(files.label)
+    difference = geometry.difference(label.geometry)
+    if difference:
+        raise UserError(
+            f"{files.label} is not on the grid of {files.images[0]}: {difference}; "
+            "export the label map with the image as its reference"
+        )
+    return label.array
+
+
+def _check_values(
+    label: LabelMap, classes: Mapping[str, int], files: CaseFiles, *, not_annotated: int | None = None
+) -> None:
+    known = {0: "background"} | {value: name for name, value in classes.items()}
+    if not_annotated is not None:
+        known[not_annotated] = "not annotated"
+    unknown = sorted({int(value) for value in np.unique(label)} - known.keys())
+    if unknown:
+        expected = ", ".join(f"{value} ({name})" for value, name in known.items())
+        raise UserError(
+            f"{files.label} holds label {unknown[0]}, expected {expected}; "
+            "correct the file, or name the classes of the values 1, 2, ... by --label-names"
+        )
+
+
+def _hashes(files: CaseFiles) -> dict[str, str]:
+    return {f"image_{channel:04d}": sha256_of_file(path) for channel, path in enumerate(files.images)}
+
+
+def _size(geometry: Geometry) -> str:
+    return "x".join(str(side) for side in geometry.size)

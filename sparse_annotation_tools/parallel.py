@@ -1,0 +1,53 @@
+"""Run a function over many arguments in processes, with a progress bar."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sparse_annotation_tools.errors import UserError
+
+Result = TypeVar("Result")
+
+# Registration repeats its results only with one thread; and N processes of M threads get in each other's way.
+_ONE_THREAD = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def run_in_processes(
+    function: Callable[..., Result], arguments: Sequence[tuple[object, ...]], *, processes: int, description: str
+) -> list[Result]:
+    """Return `[function(*each) for each in arguments]`, computed by up to `processes` single-threaded processes.
+
+    Raises:
+        UserError: a process was killed, mostly for want of memory.
+        Exception: the first one that `function` raised.
+    """
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from tqdm import tqdm
+
+    results: dict[int, Result] = {}
+    parallel = Parallel(
+        n_jobs=max(1, min(processes, len(arguments))),
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch="2*n_jobs",
+    )
+    tasks = (delayed(_numbered)(number, function, each) for number, each in enumerate(arguments))
+    try:
+        with tqdm(total=len(arguments), desc=description, disable=not arguments) as bar:
+            for number, result in parallel(tasks):
+                results[number] = result
+                bar.update()
+    except TerminatedWorkerError:
+        raise UserError(
+            f"a process was killed while {description}, probably for want of memory; "
+            "run the same command again with a smaller -np, it goes on where it stopped"
+        ) from None
+    return [results[number] for number in range(len(arguments))]
+
+
+def _numbered(number: int, function: Callable[..., Result], arguments: tuple[object, ...]) -> tuple[int, Result]:
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    return number, function(*arguments)

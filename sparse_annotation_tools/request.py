@@ -1,0 +1,117 @@
+"""What the user wants made, and whether that can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.propagation import PropagationSettings
+from sparse_annotation_tools.schema import IGNORE
+
+MODALITIES = {"MR": "MRI", "CT": "CT"}
+"""Names of image channels: nnU-Net normalises those called CT by the dataset's intensities, others by the image's."""
+
+_MOST_CLASSES = 254  # label maps are uint8, and one value is `ignore`
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRequest:
+    """What the user wants made.
+
+    Attributes:
+        raw: nnU-Net's folder of raw datasets.
+        preprocessed: nnU-Net's folder of preprocessed datasets; needed for CT.
+        dataset: folder name, `Dataset101_LA`.
+        images: folder of labelled images.
+        labels: folder of their label maps.
+        label_names: classes in the order of their values 1, 2, ...
+        modality: a key of `MODALITIES`.
+        simulate: slice strategy to cut out of dense labels, such as SCA; None for real annotations.
+        planes_file: CSV of the annotated planes.
+        unlabelled: folder of further images.
+        test_images: folder of test images.
+        test_labels: folder of their dense label maps.
+        propagation: how labels are carried from slice to slice.
+        registration_channel: image channel that registration looks at.
+        not_annotated: in real annotations, the value of voxels that nobody annotated.
+        processes: how many run at once.
+        seed: of registration and folds.
+        overwrite: replace a dataset of this name that this tool made.
+        command: the command line, for the record.
+    """
+
+    raw: Path
+    dataset: str
+    images: Path
+    labels: Path
+    label_names: tuple[str, ...]
+    preprocessed: Path | None = None
+    modality: str = "MR"
+    simulate: str | None = None
+    planes_file: Path | None = None
+    unlabelled: Path | None = None
+    test_images: Path | None = None
+    test_labels: Path | None = None
+    propagation: PropagationSettings = field(default_factory=PropagationSettings)
+    registration_channel: int = 0
+    not_annotated: int = 255
+    processes: int = 1
+    seed: int = 0
+    overwrite: bool = False
+    command: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The raw dataset's folder."""
+        return self.raw / self.dataset
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Value of each class."""
+        return {name: value for value, name in enumerate(self.label_names, start=1)}
+
+    @property
+    def ignore(self) -> int:
+        """Value of voxels that nobody annotated, in what is written."""
+        return len(self.label_names) + 1
+
+
+def check_request(request: DatasetRequest) -> None:
+    """Check what can be checked without reading a scan.
+
+    Raises:
+        UserError: the class names are unfit, options contradict each other, or the dataset's number is taken.
+    """
+    names = request.label_names
+    wrong = [name for name in names if not name.strip() or name in ("background", IGNORE)]
+    if not names or wrong or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
+        raise UserError(
+            f"--label-names {' '.join(names)} is unfit; expected 1 to {_MOST_CLASSES} different names of foreground "
+            f"classes 1, 2, ..., without background and {IGNORE}"
+        )
+    if request.simulate is not None and request.planes_file is not None:
+        raise UserError("--simulate cuts its own planes out of dense labels; leave out --planes, or --simulate")
+    if request.simulate is None and request.not_annotated <= len(names):
+        raise UserError(
+            f"--not-annotated {request.not_annotated} is the value of a class, expected more than {len(names)}"
+        )
+    if request.test_labels is not None and request.test_images is None:
+        raise UserError("--test-labels needs the images; give --test-images DIR as well")
+    if request.modality == "CT" and request.preprocessed is None:
+        raise UserError(
+            "nnUNet_preprocessed is not set, and CT needs its dataset_fingerprint.json there before planning; "
+            "type: export nnUNet_preprocessed=FOLDER"
+        )
+    _check_dataset_number(request)
+
+
+def _check_dataset_number(request: DatasetRequest) -> None:
+    """nnU-Net finds datasets by number: two of one number stop all its commands."""
+    number = request.dataset.split("_")[0]
+    for root in (request.raw, request.preprocessed):
+        for path in sorted(root.glob(f"{number}*")) if root else ():
+            if path.is_dir() and path.name != request.dataset:
+                raise UserError(
+                    f"number {int(number[7:])} is taken by {path}; give another -d, or -n {path.name.partition('_')[2]}"
+                )

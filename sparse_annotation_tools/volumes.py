@@ -1,0 +1,168 @@
+"""Volumes as arrays with the grid they live on: read, check, write.
+
+Arrays are (z, y, x) as SimpleITK and nnU-Net's SimpleITK reader return them; the geometry keeps SimpleITK's (x, y, z).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.errors import UserError
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+FILE_ENDING = ".nii.gz"
+
+_ORIGIN_TOLERANCE_VOXEL = 0.1  # labelling tools round origins; a tenth of a voxel moves no label
+_RELATIVE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The grid of a volume, everything in SimpleITK's (x, y, z) order.
+
+    Attributes:
+        size: voxels.
+        spacing: mm.
+        origin: mm, in SimpleITK's LPS frame.
+        direction: row-major 3x3; column j is where index axis j points.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Array shape (z, y, x)."""
+        x, y, z = self.size
+        return z, y, x
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing in array order (z, y, x)."""
+        x, y, z = self.spacing
+        return z, y, x
+
+    def difference(self, other: Geometry) -> str | None:
+        """Say in words how `other` is another grid; None if it is the same within rounding."""
+        if self.size != other.size:
+            return f"size {_text(self.size)} against {_text(other.size)}"
+        if not np.allclose(self.spacing, other.spacing, rtol=_RELATIVE_TOLERANCE, atol=0):
+            return f"spacing {_text(self.spacing)} against {_text(other.spacing)} mm"
+        if not np.allclose(self.direction, other.direction, rtol=0, atol=_RELATIVE_TOLERANCE):
+            return f"direction {_text(self.direction)} against {_text(other.direction)}"
+        shift_mm = float(np.abs(np.subtract(self.origin, other.origin)).max())
+        if shift_mm > _ORIGIN_TOLERANCE_VOXEL * min(self.spacing):
+            return f"origin {_text(self.origin)} against {_text(other.origin)} mm"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """An array (z, y, x) and its grid."""
+
+    array: NDArray[Any]
+    geometry: Geometry
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3-D volume with one finite number per voxel, in its own pixel type.
+
+    Raises:
+        UserError: the file is missing or unreadable, is not 3-D, has several components, or holds NaN or infinity.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a volume ({', '.join(SUFFIXES)})")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
+        raise UserError(f"{path} cannot be read as a volume ({reason}); expected {', '.join(SUFFIXES)}") from None
+    if image.GetDimension() != 3:
+        raise UserError(
+            f"{path} has {image.GetDimension()} dimensions, expected 3; "
+            "store each channel of a 4-D file as its own {case}_0000, {case}_0001, ..."
+        )
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{path} has {image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1")
+    array = sitk.GetArrayFromImage(image)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise UserError(f"{path} holds {bad} voxels that are NaN or infinite; replace them by a finite value first")
+    return Volume(array=array, geometry=_geometry(image))
+
+
+def read_label(path: Path) -> Volume:
+    """Read a label map as whole numbers; files of floating-point type are fine as long as their values are whole.
+
+    Raises:
+        UserError: as `read_volume`, or the values are not whole numbers.
+    """
+    volume = read_volume(path)
+    if volume.array.dtype.kind != "f":
+        return volume
+    whole = np.rint(volume.array)
+    if not np.array_equal(whole, volume.array):
+        raise UserError(f"{path} holds values that are not whole numbers, expected a label map")
+    return Volume(array=whole.astype(np.int64), geometry=volume.geometry)
+
+
+def write_label(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
+    """Write a label array (z, y, x) of values 0..255 as uint8 on the given grid, atomically and reproducibly."""
+    image = sitk.GetImageFromArray(array.astype(np.uint8, copy=False))
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(image, str(temporary), True)
+
+
+def store_image(source: Path, target: Path) -> None:
+    """Store an image as `target` (.nii.gz) with unchanged voxels and grid: the very bytes where the format allows."""
+    with atomic_path(target) as temporary:
+        if source.name.endswith(".nii.gz"):
+            shutil.copyfile(source, temporary)
+        elif source.name.endswith(".nii"):
+            # No name and no time in the header: the same input gives the same bytes.
+            with source.open("rb") as plain, temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
+                shutil.copyfileobj(plain, packed)
+        else:
+            sitk.WriteImage(sitk.ReadImage(str(source)), str(temporary), True)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def stem_of(path: Path) -> str | None:
+    """Return a volume's file name without its suffix, or None if the suffix is none of `SUFFIXES`."""
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return None
+
+
+def _geometry(image: sitk.Image) -> Geometry:
+    return Geometry(
+        size=image.GetSize(), spacing=image.GetSpacing(), origin=image.GetOrigin(), direction=image.GetDirection()
+    )
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
