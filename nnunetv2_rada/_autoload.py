@@ -1,12 +1,14 @@
 """Tell nnU-Net where the trainers are: append the shim's folder to `nnUNet_extTrainer`.
 
-Imported at every interpreter start by `nnunetv2_rada_autoload.pth`, hence: nothing but `os`, and no way to raise.
+Imported at every interpreter start by a .pth file in site-packages, hence: nothing but `os`, and no way to raise.
 """
 
 import os
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_ext")
 """The folder in which nnU-Net's own finder meets our trainers."""
+PTH = "nnunetv2_rada_autoload.pth"
+"""The file in site-packages that imports this module."""
 VARIABLE = "nnUNet_extTrainer"
 """nnU-Net's list of folders with trainers, from nnunetv2 2.8 on."""
 

@@ -4,9 +4,6 @@ The finder removes this module from `sys.modules` afterwards and takes its folde
 the package, which stays imported, so that they pickle and their methods can import.
 """
 
-from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
-
-__all__ = ["nnUNetTrainerRADA"]
 
 globals().update(TRAINERS)
