@@ -11,10 +11,18 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.encoders import Encoder, FloatArray, make_encoder
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.precomputed import load_precomputed
-from sparse_annotation_tools.prompts.slices import LabelledPlane, foreground_classes, labelled_planes
+from sparse_annotation_tools.prompts.slices import (
+    LabelledPlane,
+    foreground_classes,
+    labelled_planes,
+    preprocessing_record,
+)
 from sparse_annotation_tools.prompts.store import PromptStore, l2_normalised
 from sparse_annotation_tools.prompts.templates import fill_template, resolve_template
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
+
+CACHE_FOLDER = Path(".rada_cache") / "embeddings"
+"""Inside the raw dataset: embeddings by content, safe to delete."""
 
 
 def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
@@ -39,7 +47,8 @@ def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
     if options.precomputed_file is not None:
         store = load_precomputed(options.precomputed_file, cases_file, options)
     else:
-        store = encode(Path(dataset_folder), cases_file, make_encoder(options), options)
+        encoder = make_encoder(options, Path(dataset_folder) / CACHE_FOLDER)
+        store = encode(Path(dataset_folder), cases_file, encoder, options)
     store.save(folder.prompts_file)
     report(store, cases_file)
 
@@ -64,6 +73,7 @@ def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, option
         "template": template,
         "prompt_planes": options.prompt_planes,
         "normalise": options.normalise,
+        "preprocessing": preprocessing_record(cases_file, options),
     }
     return PromptStore(classes=tuple(classes), text_kt=text_kt, images=images, metadata=metadata)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.slices import LabelledPlane
 
@@ -34,16 +34,24 @@ class Encoder(Protocol):
         """Return [D] for the region of label `value` on the slice, not normalised; the region is never empty."""
 
 
-def make_encoder(options: EmbeddingOptions) -> Encoder:
+def make_encoder(options: EmbeddingOptions, cache_folder: Path) -> Encoder:
     """Return the encoder that the options ask for.
 
+    Args:
+        options: `encoder` is one that makes embeddings, not `precomputed` or `none`.
+        cache_folder: where embeddings are kept by content.
+
     Raises:
-        UserError: its weights are missing, damaged or of another architecture.
+        UserError: its weights are missing, damaged, of another architecture or not the expected ones.
     """
-    if options.encoder == "random":
-        assert options.seed is not None  # checked by the options
+    if options.encoder == "random" and options.seed is not None:
         return RandomEncoder(seed=options.seed)
-    raise UserError(f"--encoder {options.encoder} is not available")
+    from sparse_annotation_tools.prompts.cache import EmbeddingCache
+    from sparse_annotation_tools.prompts.clip_encoder import make_clip_encoder
+
+    cache = EmbeddingCache(folder=cache_folder)
+    makers = {"clip": make_clip_encoder, "alpha-clip": make_clip_encoder}
+    return makers[options.encoder](options, cache)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,25 +56,19 @@ def labelled_planes(folder: Path, cases_file: CasesFile, options: EmbeddingOptio
         UserError: dataset.json or a volume is missing or unreadable, a volume does not fit cases.json, or the channel
             to encode does not exist.
     """
-    dataset_json = _read_dataset_json(folder)
-    reader, files = _reader_and_files(folder, dataset_json)
+    reader, ending = _reader_and_ending(folder, _read_dataset_json(folder), cases_file)
     for name in cases_file.labelled:
-        if name not in files:
-            raise UserError(f"case {name} of rada/cases.json is not in {folder}; make the dataset again")
-        image_files, label_file = files[name]
-        if not 0 <= options.encoder_channel < len(image_files):
-            raise UserError(
-                f"--encoder-channel is {options.encoder_channel}, but {name} has channels 0 to {len(image_files) - 1}"
-            )
-        image, spacing = _read(reader.read_images, (image_files[options.encoder_channel],))
-        label, _ = _read(reader.read_seg, label_file)
         case = cases_file.cases[name]
-        for volume, what in ((image, image_files[options.encoder_channel]), (label, label_file)):
-            if volume.shape != case.shape:
-                raise UserError(
-                    f"{what} has shape {list(volume.shape)}, but rada/cases.json says {list(case.shape)}; "
-                    f"make the dataset again with rada-make-sparse-dataset"
-                )
+        image_file = folder / "imagesTr" / f"{name}_{options.encoder_channel:04d}{ending}"
+        label_file = folder / "labelsTr" / f"{name}{ending}"
+        if not image_file.is_file():
+            raise UserError(
+                f"{image_file} not found; check --encoder-channel {options.encoder_channel}, or make the dataset again"
+            )
+        image, spacing = _read(reader.read_images, (str(image_file),), image_file, case.shape)
+        label, _ = _read(reader.read_seg, str(label_file), label_file, case.shape)
+        if not np.isfinite(image).all():
+            raise UserError(f"{image_file} holds NaN or infinite intensities; mend the image")
         grey = grey_range(image, cases_file.modality, options.ct_window)
         for key, where in slice_keys(case):
             pixel_mm = [step for axis, step in enumerate(spacing) if axis != where.axis]
@@ -86,6 +80,17 @@ def labelled_planes(folder: Path, cases_file: CasesFile, options: EmbeddingOptio
                 pixel_mm=(pixel_mm[0], pixel_mm[1]),
                 grey_range=grey,
             )
+
+
+def preprocessing_record(cases_file: CasesFile, options: EmbeddingOptions) -> str:
+    """Return in words what happens to a slice before it is encoded, for the metadata."""
+    width, level = options.ct_window
+    percentiles = f"percentiles {PERCENTILES[0]:g}-{PERCENTILES[1]:g} of the volume"
+    ct = modality_family(cases_file.modality) == "CT"
+    grey = f"CT window W{width:g} L{level:g}" if ct else percentiles
+    return (
+        f"channel {options.encoder_channel}; grey range {grey}; square pixels, padded to a square, image and mask alike"
+    )
 
 
 def slice_keys(case: Case) -> list[tuple[str, AnnotatedSlice]]:
@@ -126,26 +131,29 @@ def _read_dataset_json(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _reader_and_files(folder: Path, dataset_json: dict[str, Any]) -> tuple[Any, dict[str, tuple[list[str], str]]]:
-    """nnU-Net's own reader for this dataset, and case -> (image files by channel, label file)."""
+def _reader_and_ending(folder: Path, dataset_json: dict[str, Any], cases_file: CasesFile) -> tuple[Any, str]:
+    """nnU-Net's own reader for this dataset, and the ending of its files."""
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-    files = {
-        name: (entry["images"], entry["label"])
-        for name, entry in get_filenames_of_train_images_and_targets(str(folder), dataset_json).items()
-    }
-    example = next(iter(files.values()))[0][0] if files else None
-    with contextlib.redirect_stdout(io.StringIO()):
-        reader = determine_reader_writer_from_dataset_json(dataset_json, example, verbose=False)()
-    return reader, files
+    ending = str(dataset_json.get("file_ending", ".nii.gz"))
+    example = str(folder / "labelsTr" / f"{cases_file.labelled[0]}{ending}")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # prints tracebacks
+            reader = determine_reader_writer_from_dataset_json(dataset_json, example, verbose=False)()
+    except RuntimeError:
+        raise UserError(f"{example} cannot be read by any of nnU-Net's readers; make the dataset again") from None
+    return reader, ending
 
 
-def _read(read: Any, source: Any) -> tuple[NDArray[Any], list[float]]:
+def _read(read: Any, source: Any, path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[Any], list[float]]:
     """Return the volume without its channel axis and its spacing in array order, in mm."""
-    name = source[0] if isinstance(source, tuple) else source
     try:
         volume, properties = read(source)
     except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise UserError(f"{name} cannot be read ({error}); mend the file or make the dataset again") from None
+        raise UserError(f"{path} cannot be read ({error}); mend the file or make the dataset again") from None
+    if volume[0].shape != shape:
+        raise UserError(
+            f"{path} has shape {list(volume[0].shape)}, but rada/cases.json says {list(shape)}; "
+            f"make the dataset again with rada-make-sparse-dataset"
+        )
     return volume[0], [float(step) for step in properties["spacing"]]

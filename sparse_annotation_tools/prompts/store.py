@@ -8,8 +8,8 @@ Tensors, float32, with K foreground classes in the order of their label values:
   row of NaN.
 
 Metadata, text: `schema_version`, `encoder`, `classes` (a JSON list of names), `prompt_planes`, `normalise` and, by
-encoder, `architecture`, `clip_sha256`, `alpha_sha256`, `template`, `preprocessing`, `stamp`. A file made elsewhere needs
-the first three only.
+encoder, `architecture`, `clip_sha256`, `alpha_sha256`, `template`, `preprocessing`, `stamp`. A file made elsewhere
+needs the first three only.
 
 Shape suffixes: K classes, D image embedding, T text embedding, n prompt planes.
 """
@@ -159,7 +159,7 @@ class PromptStore:
         return lines
 
     def save(self, path: Path) -> None:
-        """Write the file atomically, the same bytes for the same content."""
+        """Write the file atomically."""
         tensors = {"text": np.ascontiguousarray(self.text_kt, dtype=np.float32)}
         for case, slices in self.images.items():
             for key, rows in slices.items():
@@ -220,7 +220,8 @@ class PromptStore:
 def l2_normalised(rows_kd: FloatArray) -> FloatArray:
     """Scale each row to length 1; rows of NaN stay NaN, rows of zeros stay zero."""
     length = np.linalg.norm(rows_kd, axis=1, keepdims=True)
-    return (rows_kd / np.where(length == 0, 1, length)).astype(np.float32)
+    scaled: FloatArray = rows_kd / np.where(length == 0, 1, length)
+    return scaled.astype(np.float32)
 
 
 def _mean_of_present(rows_nkd: FloatArray) -> FloatArray:
@@ -228,8 +229,8 @@ def _mean_of_present(rows_nkd: FloatArray) -> FloatArray:
     present = ~np.isnan(rows_nkd).any(axis=2, keepdims=True)
     count = present.sum(axis=0)
     total = np.where(present, rows_nkd, 0).sum(axis=0, dtype=np.float64)
-    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return mean
+    mean_kd: NDArray[np.float64] = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return mean_kd.astype(np.float32)
 
 
 def _checked(
