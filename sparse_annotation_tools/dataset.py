@@ -242,7 +242,7 @@ def _write_cases(
             tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
     for files, hashes in test.items():
         if not state.is_done(files.case, hashes):
-            tasks.append((state, files.case, hashes, write_test_case, request.folder, files))
+            tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.classes))
     run_in_processes(_write_case, tasks, processes=request.processes, description="writing cases")
 
 
@@ -254,8 +254,13 @@ def _write_case(
 
 
 def _write_fingerprint(request: DatasetRequest, cases: Sequence[InspectedCase]) -> None:
-    """Put the right intensity statistics where nnU-Net keeps them, on CT, where they set the normalisation."""
-    if request.modality == "CT" and request.preprocessed is not None:
+    """Put the right intensity statistics where nnU-Net looks for them before it plans.
+
+    On CT they set the normalisation. On MR only an outdated file is replaced, of a dataset that this one overwrites.
+    """
+    if request.preprocessed is None:
+        return
+    path = request.preprocessed / request.dataset / FINGERPRINT
+    if request.modality == "CT" or path.is_file():
         ordered = sorted(cases, key=lambda case: case.files.case)
-        path = request.preprocessed / request.dataset / FINGERPRINT
         write_json(path, make_fingerprint([case.measure for case in ordered]))

@@ -10,11 +10,11 @@ import numpy as np
 
 from sparse_annotation_tools.atomic import atomic_path, write_json
 from sparse_annotation_tools.fusion import fuse
-from sparse_annotation_tools.inspection import InspectedCase
+from sparse_annotation_tools.inspection import InspectedCase, read_label_on
 from sparse_annotation_tools.schema import IGNORE, CasesFile, RadaFolder
 from sparse_annotation_tools.sources import CaseFiles
 from sparse_annotation_tools.splits import make_splits
-from sparse_annotation_tools.volumes import FILE_ENDING, read_label, read_volume, store_image, write_label
+from sparse_annotation_tools.volumes import FILE_ENDING, read_volume, store_image, write_label
 
 
 def expected_files(folder: Path, plan: CasesFile) -> Iterable[Path]:
@@ -63,13 +63,14 @@ def write_training_case(
     write_label(_label(folder, "labelsTr", name), label, geometry)
 
 
-def write_test_case(folder: Path, files: CaseFiles) -> None:
+def write_test_case(folder: Path, files: CaseFiles, classes: Mapping[str, int]) -> None:
     """Write the images of one test case, and its label map on the image's grid."""
     for channel, image in enumerate(files.images):
         store_image(image, _image(folder, "imagesTs", files.case, channel))
     if files.label is not None:
         geometry = read_volume(files.images[0]).geometry
-        write_label(_label(folder, "labelsTs", files.case), read_label(files.label).array, geometry)
+        label = read_label_on(files.label, geometry, files.images[0], classes)
+        write_label(_label(folder, "labelsTs", files.case), label, geometry)
 
 
 def write_dataset_json(folder: Path, plan: CasesFile, channel_name: str) -> None:

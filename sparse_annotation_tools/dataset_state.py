@@ -141,8 +141,13 @@ def _difference(existing: CasesFile, plan: CasesFile) -> str | None:
 
 def _settings_difference(there: CasesFile, here: CasesFile, names: tuple[str, ...]) -> str | None:
     for name in names:
-        if getattr(there, name) != getattr(here, name):
-            return f"{name} is {getattr(there, name)} there and {getattr(here, name)} here"
+        one, other = getattr(there, name), getattr(here, name)
+        if one == other:
+            continue
+        if isinstance(one, dict) and one.keys() == other.keys():
+            key = next(key for key in one if one[key] != other[key])
+            return f"{name} {key} is {one[key]} there and {other[key]} here"
+        return f"{name} is {one} there and {other} here"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
 from sparse_annotation_tools.planes import axes_of_views
 from sparse_annotation_tools.schema import Case
+from sparse_annotation_tools.slicer import SUFFIX as SEGMENTATION_SUFFIX
+from sparse_annotation_tools.slicer import read_segmentation
 from sparse_annotation_tools.sources import CaseFiles
 from sparse_annotation_tools.volumes import Geometry, Volume, read_label, read_volume, sha256_of_file
 
@@ -57,7 +60,7 @@ def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         axes = _axes(files, geometry)
-    annotation = None if files.label is None else _read_annotation(files, rules, geometry, axes)
+    annotation = _read_annotation(files, files.label, rules, geometry, axes) if files.label else None
     hashes = _hashes(files)
     if annotation is not None:
         hashes["annotation"] = annotation.sha256()
@@ -87,8 +90,8 @@ def inspect_test_case(files: CaseFiles, classes: Mapping[str, int]) -> dict[str,
     channels = _read_channels(files)
     hashes = _hashes(files)
     if files.label is not None:
-        label = _read_label_on(files, channels[0].geometry)
-        _check_values(label, classes, files)
+        label = read_label_on(files.label, channels[0].geometry, files.images[0], classes)
+        _check_values(label, classes, files.label)
         hashes["label"] = sha256_of_file(files.label)
     return hashes
 
@@ -113,42 +116,47 @@ def _axes(files: CaseFiles, geometry: Geometry) -> dict[str, int]:
         raise UserError(f"{files.images[0]}: {error}") from None
 
 
-def _read_annotation(files: CaseFiles, rules: LabelRules, geometry: Geometry, axes: Mapping[str, int]) -> Annotation:
-    label = _read_label_on(files, geometry)
+def _read_annotation(
+    files: CaseFiles, path: Path, rules: LabelRules, geometry: Geometry, axes: Mapping[str, int]
+) -> Annotation:
+    label = read_label_on(path, geometry, files.images[0], rules.classes)
     if rules.views is None:
-        _check_values(label, rules.classes, files, not_annotated=rules.not_annotated)
+        _check_values(label, rules.classes, path, not_annotated=rules.not_annotated)
         planes = None if rules.planes is None else rules.planes.get(files.case, [])
-        return read_annotation(label, axes, not_annotated=rules.not_annotated, planes=planes, name=str(files.label))
-    _check_values(label, rules.classes, files)
+        return read_annotation(label, axes, not_annotated=rules.not_annotated, planes=planes, name=str(path))
+    _check_values(label, rules.classes, path)
     try:
         return simulate_annotation(label, axes, rules.views)
     except UserError as error:
-        raise UserError(f"{files.label}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
-def _read_label_on(files: CaseFiles, geometry: Geometry) -> LabelMap:
-    assert files.label is not None
-    label = read_label(files.label)
+def read_label_on(path: Path, geometry: Geometry, image: Path, classes: Mapping[str, int]) -> LabelMap:
+    """Read a label map, or a Slicer segmentation, on the grid of its image.
+
+    Raises:
+        UserError: the file is unfit, or on another grid.
+    """
+    if path.name.endswith(SEGMENTATION_SUFFIX):
+        return read_segmentation(path, geometry, classes)
+    label = read_label(path)
     difference = geometry.difference(label.geometry)
     if difference:
         raise UserError(
-            f"{files.label} is not on the grid of {files.images[0]}: {difference}; "
-            "export the label map with the image as its reference"
+            f"{path} is not on the grid of {image}: {difference}; export the label map with the image as its reference"
         )
     return label.array
 
 
-def _check_values(
-    label: LabelMap, classes: Mapping[str, int], files: CaseFiles, *, not_annotated: int | None = None
-) -> None:
+def _check_values(label: LabelMap, classes: Mapping[str, int], path: Path, *, not_annotated: int | None = None) -> None:
     known = {0: "background"} | {value: name for name, value in classes.items()}
     if not_annotated is not None:
         known[not_annotated] = "not annotated"
-    unknown = sorted({int(value) for value in np.unique(label)} - known.keys())
-    if unknown:
+    unknown = label[~np.isin(label, list(known))]
+    if len(unknown):
         expected = ", ".join(f"{value} ({name})" for value, name in known.items())
         raise UserError(
-            f"{files.label} holds label {unknown[0]}, expected {expected}; "
+            f"{path} holds label {unknown.min()}, expected {expected}; "
             "correct the file, or name the classes of the values 1, 2, ... by --label-names"
         )
 

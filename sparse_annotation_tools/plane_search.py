@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, binary_opening
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.planes import Plane
+from sparse_annotation_tools.planes import Plane, on_plane
 
 _DENSE_SHARE = 0.2  # of painted voxels deep inside a solid; slices have none
 _MAX_OPEN_VOXELS = 20_000  # beyond this the exact search takes minutes, and the labels are not slices anyway
@@ -28,7 +28,8 @@ def find_planes(painted: NDArray[np.bool_], name: str) -> list[Plane]:
         name: of the label map, for the error.
 
     Raises:
-        UserError: nothing is painted, the labels are dense, or several smallest sets exist.
+        UserError: nothing is painted, the labels are dense, several smallest sets exist, or the smallest one holds a
+            plane that was not drawn as a slice.
     """
     if not painted.any():
         raise UserError(f"{name} has no painted voxel; {_WAY_OUT}, or move the image to --unlabelled")
@@ -39,16 +40,20 @@ def find_planes(painted: NDArray[np.bool_], name: str) -> list[Plane]:
     open_voxels = _uncovered(voxels, forced)
     if len(open_voxels) > _MAX_OPEN_VOXELS:
         raise UserError(f"{name} is not painted on a few planes; {_WAY_OUT}")
-    if not len(open_voxels):
-        return sorted(forced)
-    chosen = _smallest_cover(open_voxels)
+    chosen = _smallest_cover(open_voxels) or []
     other = _smallest_cover(open_voxels, forbidden=chosen)
-    if other is not None and len(other) == len(chosen or ()):
+    if other is not None and len(other) == len(chosen):
         raise UserError(
-            f"{name} does not say which planes were annotated: array planes {_text(forced + (chosen or []))} hold "
-            f"every painted voxel, and so do {_text(forced + other)}; {_WAY_OUT}"
+            f"{name} does not say which planes were annotated: {_text(forced + chosen)} hold every painted voxel, "
+            f"and so do {_text(forced + other)}; {_WAY_OUT}"
         )
-    return sorted(forced + (chosen or []))
+    hatched = [plane for plane in forced + chosen if not _is_solid(painted[on_plane(plane)])]
+    if hatched:
+        raise UserError(
+            f"{name} does not say which planes were annotated: {_text(forced + chosen)} hold every painted voxel, but "
+            f"{_text(hatched[:1])} shows thin lines, as if other planes were painted across it; {_WAY_OUT}"
+        )
+    return sorted(forced + chosen)
 
 
 def _forced_planes(voxels: NDArray[np.intp]) -> list[Plane]:
@@ -71,6 +76,8 @@ def _smallest_cover(voxels: NDArray[np.intp], forbidden: list[Plane] | None = No
     """Solve the set cover exactly as an integer programme; `forbidden` is one cover that must not come out."""
     planes = _planes_through(voxels)
     column = {plane: number for number, plane in enumerate(planes)}
+    if not len(voxels):
+        return [] if forbidden is None else None
     columns = [column[axis, int(voxel[axis])] for voxel in voxels for axis in range(3)]
     rows = np.repeat(np.arange(len(voxels)), 3)
     holds = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(voxels), len(planes)))
@@ -82,6 +89,15 @@ def _smallest_cover(voxels: NDArray[np.intp], forbidden: list[Plane] | None = No
     if result.x is None:
         return None
     return [plane for plane, value in zip(planes, result.x, strict=True) if value > 0.5]
+
+
+def _is_solid(painted: NDArray[np.bool_]) -> bool:
+    """Tell a drawn slice from one that is only crossed by drawn slices: most of its pixels lie in 2x2 blocks.
+
+    Many planes painted across a thin object are covered by fewer planes along it, on which nobody drew. Taking those
+    would turn everything between the painted lines into background.
+    """
+    return bool(2 * binary_opening(painted, np.ones((2, 2))).sum() >= painted.sum())
 
 
 def _greedy_cover_size(voxels: NDArray[np.intp]) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.truncation import check_not_truncated
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 FILE_ENDING = ".nii.gz"
@@ -80,10 +81,12 @@ def read_volume(path: Path) -> Volume:
     """Read a 3-D volume with one finite number per voxel, in its own pixel type.
 
     Raises:
-        UserError: the file is missing or unreadable, is not 3-D, has several components, or holds NaN or infinity.
+        UserError: the file is missing, cut off or unreadable, is not 3-D, has several components, or holds NaN or
+            infinity.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; expected a volume ({', '.join(SUFFIXES)})")
+    check_not_truncated(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

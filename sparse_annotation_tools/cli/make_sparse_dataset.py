@@ -130,6 +130,11 @@ def _report(made: CasesFile, number: int) -> None:
     slices = sum(len(made.cases[case].slices) for case in made.labelled)
     print(
         f"{made.dataset}: {len(made.labelled)} labelled cases with {slices} annotated slices, "
-        f"{len(made.unlabelled)} unlabelled cases, {len(made.test)} test cases\n"
-        f"next: nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity -c 3d_fullres"
+        f"{len(made.unlabelled)} unlabelled cases, {len(made.test)} test cases"
     )
+    if made.modality == "CT":
+        print(
+            "its dataset_fingerprint.json, with the intensities of annotated voxels, is in nnUNet_preprocessed; "
+            "plan without --clean, which would count voxels that nobody annotated as foreground"
+        )
+    print(f"next: nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity -c 3d_fullres")
