@@ -10,14 +10,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from sparse_annotation_tools.label_maps import (
-    LabelMap,
-    Labels,
-    Pair,
-    check_same_grid,
-    foreground_values,
-    read_label_map,
-)
+from sparse_annotation_tools.label_maps import LabelMap, Labels, Pair, foreground_values, read_pair
 from sparse_annotation_tools.metrics import (
     DEFINITIONS,
     METRICS,
@@ -119,8 +112,6 @@ def evaluate_pairs(
     Raises:
         UserError: a file cannot be read, holds unexpected values, or its grid is not that of its truth.
     """
-    for pair in pairs:  # headers only: a wrong file is named before hours of work
-        check_same_grid(pair)
     jobs = (delayed(evaluate_pair)(pair, labels, keep_largest_component) for pair in pairs)
     runner = Parallel(n_jobs=max(1, min(processes, len(pairs))), return_as="generator")
     results = dict(
@@ -147,16 +138,15 @@ def evaluate_pair(pair: Pair, labels: Labels, keep_largest_component: bool = Fal
     Raises:
         UserError: a file cannot be read or holds unexpected values.
     """
-    truth, in_truth, spacing_mm = read_label_map(pair.truth, labels, may_ignore=True)
-    prediction, in_prediction, _ = read_label_map(pair.prediction, labels)
+    truth, prediction, spacing_mm = read_pair(pair, labels)
     if keep_largest_component:
-        prediction = _largest_components(prediction, in_prediction)
-    ignored = labels.ignore in in_truth
+        prediction = _largest_components(prediction)
+    known = truth != labels.ignore
+    ignored = not known.all()
     if ignored:
-        known = truth != labels.ignore
         truth, prediction = truth * known, prediction * known
-        in_truth, in_prediction = foreground_values(truth), foreground_values(prediction)
 
+    in_truth, in_prediction = foreground_values(truth), foreground_values(prediction)
     values = in_truth | in_prediction if labels.classes is None else frozenset(labels.classes.values())
     measures = label_metrics(prediction, truth, sorted(values), spacing_mm)
     if ignored:  # the edge of what is annotated is no surface
@@ -164,9 +154,9 @@ def evaluate_pair(pair: Pair, labels: Labels, keep_largest_component: bool = Fal
     return CaseResult(measures=measures, in_truth=in_truth, in_prediction=in_prediction, ignored=ignored)
 
 
-def _largest_components(label_map: LabelMap, values: frozenset[int]) -> LabelMap:
+def _largest_components(label_map: LabelMap) -> LabelMap:
     kept = np.zeros_like(label_map)
-    for value in values:
+    for value in foreground_values(label_map):
         kept[largest_component(label_map == value)] = value
     return kept
 

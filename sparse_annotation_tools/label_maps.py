@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import IGNORE
+from sparse_annotation_tools.volumes import SUFFIXES, read_label, stem_of
 
-ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LARGEST_LABEL = 65535
 LabelMap = NDArray[np.integer[Any]]
 
@@ -98,78 +97,37 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
         UserError: the folder is missing, holds no label map, or a case twice.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder, expected one with label maps ({', '.join(ENDINGS)})")
+        raise UserError(f"{folder} is not a folder, expected one with label maps ({', '.join(SUFFIXES)})")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
-        if ending is None or path.name.startswith("."):
+        case = stem_of(path)
+        if case is None or path.name.startswith("."):
             continue
-        case = path.name.removesuffix(ending)
         if case in found:
             raise UserError(f"{folder} holds case {case} twice, {found[case].name} and {path.name}; remove one")
         found[case] = path
     if not found:
-        raise UserError(f"{folder} holds no label map, expected files that end in {', '.join(ENDINGS)}")
+        raise UserError(f"{folder} holds no label map, expected files that end in {', '.join(SUFFIXES)}")
     return found
 
 
-def check_same_grid(pair: Pair) -> None:
-    """Compare the headers of both files.
+def read_pair(pair: Pair, labels: Labels) -> tuple[LabelMap, LabelMap, tuple[float, ...]]:
+    """Read truth and prediction [Z, Y, X] and their spacing in mm by array axis.
 
     Raises:
-        UserError: the sizes differ, or a corner of one volume lies more than half a voxel from the other's.
+        UserError: a file cannot be read or holds values that are no known labels, or the two lie on different grids.
+            Only the truth may hold the value of `ignore`.
     """
-    truth, prediction = _header(pair.truth), _header(pair.prediction)
-    advice = "predict on the image that the truth was drawn on"
-    if truth.GetSize() != prediction.GetSize():
+    truth, prediction = read_label(pair.truth), read_label(pair.prediction)
+    difference = prediction.geometry.difference(truth.geometry)
+    if difference is not None:
         raise UserError(
-            f"{pair.prediction} has size {prediction.GetSize()}, expected {truth.GetSize()} as {pair.truth}; {advice}"
+            f"{pair.prediction} lies on another grid than {pair.truth}: {difference}; "
+            "predict on the image that the truth was drawn on"
         )
-    gap_mm = float(np.linalg.norm(_corners(truth) - _corners(prediction), axis=1).max())
-    if gap_mm <= 0.5 * min(truth.GetSpacing()):
-        return
-    differing = []
-    for what in ("spacing", "origin", "direction"):
-        found, expected = (getattr(header, f"Get{what.title()}")() for header in (prediction, truth))
-        if not np.allclose(found, expected, atol=1e-4):
-            differing.append(f"{what} {_rounded(found)}, expected {_rounded(expected)}")
-    raise UserError(f"{pair.prediction} lies {gap_mm:.3g} mm off {pair.truth}: {'; '.join(differing)}; {advice}")
-
-
-def read_label_map(
-    path: Path, labels: Labels, *, may_ignore: bool = False
-) -> tuple[LabelMap, frozenset[int], tuple[float, ...]]:
-    """Read a label map; return it [X, Y, Z], the foreground values that occur, and its spacing in mm by array axis.
-
-    Args:
-        path: the file.
-        labels: the values that may occur.
-        may_ignore: whether the value of `ignore` may occur.
-
-    Raises:
-        UserError: the file cannot be read, or holds values that are not whole numbers or not known labels.
-    """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from None
-    array = sitk.GetArrayFromImage(image)
-    if not np.issubdtype(array.dtype, np.integer):
-        if not np.array_equal(array, np.rint(array)):
-            raise UserError(f"{path} holds values that are not whole numbers, expected a label map")
-        array = np.clip(array, -1, LARGEST_LABEL + 1).astype(np.int32)
-    if array.min() < 0 or array.max() > LARGEST_LABEL:
-        raise UserError(f"{path} holds values below 0 or above {LARGEST_LABEL}, expected a label map")
-    occurring = foreground_values(array)
-    if labels.classes is not None:
-        unknown = occurring - set(labels.classes.values()) - ({labels.ignore} if may_ignore else set())
-        if unknown:
-            known = ", ".join(f"{value} ({name})" for name, value in labels.classes.items())
-            raise UserError(
-                f"{path} holds label {min(unknown)}, expected 0 (background), {known}; "
-                "correct the file or name every value 1, 2, ... by --labels NAME [NAME ...]"
-            )
-    return array, occurring, image.GetSpacing()[::-1]
+    _check_values(truth.array, pair.truth, labels, allowed={labels.ignore})
+    _check_values(prediction.array, pair.prediction, labels, allowed=set())
+    return truth.array, prediction.array, truth.geometry.spacing_mm
 
 
 def foreground_values(label_map: LabelMap) -> frozenset[int]:
@@ -178,29 +136,15 @@ def foreground_values(label_map: LabelMap) -> frozenset[int]:
     return frozenset(int(value) for value in np.flatnonzero(counts) if value > 0)
 
 
-def _header(path: Path) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from None
-    return reader
-
-
-def _unreadable(path: Path, error: RuntimeError) -> UserError:
-    reason = str(error).strip().splitlines()[-1].strip()  # ITK's report ends with what went wrong
-    return UserError(f"{path} cannot be read as an image ({reason}); write it again")
-
-
-def _corners(image: sitk.ImageFileReader) -> NDArray[np.float64]:
-    """Physical positions [2**dimension, dimension] (mm) of the corner voxels."""
-    dimension = image.GetDimension()
-    axes_mm = np.reshape(image.GetDirection(), (dimension, dimension)) * np.array(image.GetSpacing())
-    indices = np.array(list(np.ndindex((2,) * dimension))) * (np.array(image.GetSize()) - 1)
-    corners: NDArray[np.float64] = np.array(image.GetOrigin()) + indices @ axes_mm.T
-    return corners
-
-
-def _rounded(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(round(value, 4) for value in values)
+def _check_values(label_map: LabelMap, path: Path, labels: Labels, *, allowed: set[int | None]) -> None:
+    if label_map.min() < 0 or label_map.max() > LARGEST_LABEL:
+        raise UserError(f"{path} holds values below 0 or above {LARGEST_LABEL}, expected a label map")
+    if labels.classes is None:
+        return
+    unknown = foreground_values(label_map) - set(labels.classes.values()) - allowed
+    if unknown:
+        known = ", ".join(f"{value} ({name})" for name, value in labels.classes.items())
+        raise UserError(
+            f"{path} holds label {min(unknown)}, expected 0 (background), {known}; "
+            "correct the file or name every value 1, 2, ... by --labels NAME [NAME ...]"
+        )

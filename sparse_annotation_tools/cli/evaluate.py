@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         nargs="+",
         metavar="NAME",
-        help="names of the values 1, 2, ..., or one dataset.json (default: the dataset.json in or above -gt, or in -pred)",
+        help="names of values 1, 2, ..., or a dataset.json (default: the dataset.json in or above -gt, or in -pred)",
     )
     parser.add_argument(
         "--largest-component",
@@ -105,8 +105,8 @@ def table(evaluation: Evaluation) -> str:
 
 def _left_out(evaluation: Evaluation, name: str) -> str:
     return (
-        f"{name}: {len(evaluation.results)} cases, of which {evaluation.empty_predictions(name)} with an empty prediction "
-        f"(Dice 0, no distances) and {evaluation.both_empty(name)} with empty prediction and truth (left out)"
+        f"{name}: {len(evaluation.results)} cases, {evaluation.empty_predictions(name)} with an empty prediction "
+        f"(Dice 0, no distances), {evaluation.both_empty(name)} with empty prediction and truth (left out)"
     )
 
 
