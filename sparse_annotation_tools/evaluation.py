@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from sparse_annotation_tools.label_maps import LabelMap, Labels, Pair, foreground_values, read_pair
 from sparse_annotation_tools.metrics import (
@@ -19,6 +17,7 @@ from sparse_annotation_tools.metrics import (
     undefined,
     without_distances,
 )
+from sparse_annotation_tools.parallel import run_in_processes
 
 Measures = dict[str, float]
 
@@ -112,15 +111,13 @@ def evaluate_pairs(
     Raises:
         UserError: a file cannot be read, holds unexpected values, or its grid is not that of its truth.
     """
-    jobs = (delayed(evaluate_pair)(pair, labels, keep_largest_component) for pair in pairs)
-    runner = Parallel(n_jobs=max(1, min(processes, len(pairs))), return_as="generator")
-    results = dict(
-        zip(
-            (pair.case for pair in pairs),
-            tqdm(runner(jobs), total=len(pairs), desc="evaluate", unit="case", disable=None),
-            strict=True,
-        )
+    measured = run_in_processes(
+        evaluate_pair,
+        [(pair, labels, keep_largest_component) for pair in pairs],
+        processes=processes,
+        description="evaluating",
     )
+    results = {pair.case: result for pair, result in zip(pairs, measured, strict=True)}
     classes = labels.classes
     if classes is None:  # no names known: the values that occur anywhere
         occurring = {value for result in results.values() for value in result.measures}
