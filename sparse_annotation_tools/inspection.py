@@ -14,10 +14,16 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
 from sparse_annotation_tools.planes import axes_of_views
 from sparse_annotation_tools.schema import Case
-from sparse_annotation_tools.slicer import SUFFIX as SEGMENTATION_SUFFIX
 from sparse_annotation_tools.slicer import read_segmentation
 from sparse_annotation_tools.sources import CaseFiles
-from sparse_annotation_tools.volumes import Geometry, Volume, read_label, read_volume, sha256_of_file
+from sparse_annotation_tools.volumes import (
+    SEGMENTATION_SUFFIX,
+    Geometry,
+    Volume,
+    read_label,
+    read_volume,
+    sha256_of_file,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

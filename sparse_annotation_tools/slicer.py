@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.volumes import Geometry
 
-SUFFIX = ".seg.nrrd"
-
 _GRID_TOLERANCE_VOXEL = 0.1
 _REMEDY = "export the segmentation from Slicer as a label map with the image as reference volume"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_maps import find_label_maps
-from sparse_annotation_tools.volumes import SUFFIXES, stem_of
+from sparse_annotation_tools.volumes import SEGMENTATION_SUFFIX, SUFFIXES, stem_of
 
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHANNEL_NAME = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -63,7 +63,7 @@ def unlabelled_cases(images: Path, *, option: str) -> list[CaseFiles]:
     channels: dict[str, dict[int, Path]] = {}
     for path in sorted(images.iterdir()):
         stem = stem_of(path)
-        if stem is None or path.name.startswith("."):
+        if stem is None or path.name.startswith(".") or path.name.endswith(SEGMENTATION_SUFFIX):
             continue
         match = _CHANNEL_NAME.fullmatch(stem)
         case, channel = (match["case"], int(match["channel"])) if match else (stem, 0)

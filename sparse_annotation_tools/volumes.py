@@ -21,6 +21,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.truncation import check_not_truncated
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+SEGMENTATION_SUFFIX = ".seg.nrrd"  # 3D Slicer's, read by `slicer.read_segmentation`
 FILE_ENDING = ".nii.gz"
 
 _ORIGIN_TOLERANCE_VOXEL = 0.1  # labelling tools round origins; a tenth of a voxel moves no label
@@ -79,6 +80,8 @@ class Volume:
 
 def read_volume(path: Path) -> Volume:
     """Read a 3-D volume with one finite number per voxel, in its own pixel type.
+
+    ITK turns NaN and infinity in NIfTI files into 0, here as in nnU-Net; in other formats they are refused.
 
     Raises:
         UserError: the file is missing, cut off or unreadable, is not 3-D, has several components, or holds NaN or
@@ -154,8 +157,8 @@ def sha256_of_file(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str | None:
-    """Return a volume's file name without its suffix, or None if the suffix is none of `SUFFIXES`."""
-    for suffix in SUFFIXES:
+    """Return a volume's or segmentation's file name without its suffix, or None if it is no such file."""
+    for suffix in (SEGMENTATION_SUFFIX, *SUFFIXES):
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     return None
