@@ -8,11 +8,10 @@ when it preprocesses anew. Per case: `{case}.b2nd` (int8 labels, memory-mapped b
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from nnunetv2_rada.data.grid import Grid, covered_by_plane
 from nnunetv2_rada.method.base import UNKNOWN
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.schema import VIEWS, AnnotatedSlice, Case, CasesFile, RadaFolder
 from sparse_annotation_tools.views import view_label
 
@@ -42,6 +42,7 @@ FUSED = FIRST_VIEW + len(VIEWS)
 NUM_CHANNELS = FUSED + 1
 
 SLAB = 3.0  # thickness of the extruded annotation, in voxels
+_WORTH_PROCESSES = 10_000_000  # voxels in all; below, starting processes costs more than the work (some 10 s)
 _MAX_LOCATIONS = 10_000  # foreground voxels kept per class, as in nnU-Net
 
 
@@ -205,26 +206,23 @@ def prepare(sources: Sequence[Source], folder: Path, tools: Tools, *, num_proces
     stale = [source for source in sources if _stored_fingerprint(folder, source.case) != source.fingerprint()]
     if not stale:
         return
-    bar = tqdm(total=len(stale), desc="RADA side volumes", unit="case")
-    if num_processes <= 1 or len(stale) == 1:
-        for source in stale:
-            make(source, folder, tools)
-            bar.update()
-    else:
-        with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-            for _ in pool.map(make, stale, [folder] * len(stale), [tools] * len(stale)):
-                bar.update()
-    bar.close()
+    voxels = sum(math.prod(source.grid.shape) for source in stale)
+    tasks: list[tuple[object, ...]] = [(source, folder, tools) for source in stale]
+    if num_processes > 1 and voxels > _WORTH_PROCESSES:
+        run_in_processes(make, tasks, processes=num_processes, description="RADA side volumes")
+        return
+    for task in tqdm(tasks, desc="RADA side volumes", unit="case"):
+        make(*task)
 
 
 def make(source: Source, folder: Path, tools: Tools) -> None:
     """Make the side volumes of one case."""
     slices, grid = source.record.slices, source.grid
 
-    def read(path: Path) -> NDArray[np.int16]:
-        return np.asarray(tools.read(str(path))[0][0]).astype(np.int16)
+    def read(path: Path) -> NDArray[np.uint8]:
+        return np.asarray(tools.read(str(path))[0][0]).astype(np.uint8)
 
-    drawn = read(source.annotation_file)
+    drawn = read(source.annotation_file).astype(np.int16)
     drawn[drawn == tools.ignore] = UNKNOWN
     propagated = [read(source.rada.propagated(source.case, k)) for k in range(len(slices))]
     fused = read(source.rada.fused(source.case))
