@@ -114,8 +114,10 @@ class TwoStreamLoader(nnUNetDataLoader):
             samples = [self._labelled_sample(case) for case in labelled]
             images = [sample.pop("image") for sample in samples]
             images += [self._unlabelled_sample(case) for case in unlabelled]
-        batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-        return {"image": torch.stack(images), **batch, "keys": [*labelled, *unlabelled], "iteration": iteration}
+            # Inside the limit: in a forked worker, a second OpenMP thread would wait for its parent's threads for ever.
+            batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+            batch["image"] = torch.stack(images)
+        return {**batch, "keys": [*labelled, *unlabelled], "iteration": iteration}
 
     def _labelled_sample(self, case: str) -> dict[str, Tensor]:
         image, segmentation, _, _ = self._data.load_case(case)

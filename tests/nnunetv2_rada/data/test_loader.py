@@ -1,5 +1,7 @@
 """Two-stream batches from real preprocessed files."""
 
+import queue
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -179,3 +181,21 @@ def test_one_labelled_case_is_drawn_twice(folder):
     """With fewer cases than samples, cases repeat."""
     batch = next(make_loader(folder, replace(STREAM, labelled=("case1",))))
     assert batch["keys"][:2] == ["case1", "case1"]
+
+
+def test_a_worker_forked_after_parallel_computing_does_not_wait_for_ever(folder):
+    """A forked worker computes with one thread: its parent's OpenMP threads do not exist in it."""
+    large = replace(STREAM, batch_labelled=6)  # enough voxels for torch to share the stacking among threads
+    loader = make_loader(folder, large, workers=1)
+    augmenter = start_loader(loader, pin_memory=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.ones(2_000_000).exp().sum()  # starts the parent's second thread
+        augmenter._start()  # forks here, where that thread belongs
+        made = queue.Queue()
+        threading.Thread(target=lambda: made.put(next(augmenter)), daemon=True).start()
+        assert len(made.get(timeout=60)["image"]) == 8
+    finally:
+        augmenter._finish()
+        torch.set_num_threads(threads)
