@@ -118,7 +118,7 @@ class DemoFolder:
     def environment(self) -> dict[str, str]:
         """Return the variables that keep everything inside this folder."""
         folders = {name: str(self.root / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-        threads = {"OMP_NUM_THREADS": "2", "nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"}
+        threads = {"OMP_NUM_THREADS": "2", "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2", "nnUNet_compile": "f"}
         return {**folders, **threads, "RADA_CONFIG": str(self.root / "rada_config.json")}
 
 
@@ -288,9 +288,11 @@ def pick_device(wanted: str) -> str:
 
 
 def _last_words(line: str) -> str | None:
-    """A command's latest line, without time stamps and bars."""
+    """A command's latest line without time stamp; of a progress bar what is done, None for decoration."""
     text = re.sub(r"^\d{4}-\d\d-\d\d[ T][\d:.]+:?\s*", "", line.strip())
-    return text or None
+    if bar := re.match(r"(?P<what>[^%]*?):?\s*\d+%\|[^|]*\| (?P<done>\d+/\d+)", text):
+        return f"{bar['what']} {bar['done']}".strip()
+    return text if re.search(r"\w", text) else None
 
 
 class EpochSummary:

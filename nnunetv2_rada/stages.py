@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
 
 _QUIET_SECONDS = 15.0  # between two progress lines where the terminal cannot rewrite one
+_GRACE_SECONDS = 10.0  # between asking a command to end and killing it
 _LOG_TAIL = 12  # lines of a failed stage's log that are shown
 
 
@@ -173,12 +176,27 @@ def _end(process: subprocess.Popen[Any]) -> None:
     """End the process and everything that it started; do nothing where it has ended by itself."""
     if process.poll() is not None:
         return
-    for ask in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-        try:
-            os.killpg(process.pid, ask) if os.name == "posix" else process.terminate()
-            process.wait(timeout=10)
-        except ProcessLookupError:
+    with _uninterrupted():
+        for ask in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+            try:
+                os.killpg(process.pid, ask) if os.name == "posix" else process.terminate()
+                process.wait(timeout=_GRACE_SECONDS)
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue
             return
-        except subprocess.TimeoutExpired:
-            continue
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C or SIGTERM cut the cleaning-up short: it would leave a training run without a parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,7 +10,7 @@ import pytest
 
 from nnunetv2_rada import demo
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, demo_stages, dice_table, open_folder
+from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, _last_words, demo_stages, dice_table, open_folder
 from nnunetv2_rada.stages import Console
 from sparse_annotation_tools.errors import UserError
 
@@ -102,6 +102,21 @@ def test_the_training_log_is_summarised() -> None:
     ]
     assert shown == ["epoch 1 of 10", None, None, None, "epoch 2 of 10, loss 0.9, about 1:52 left"]
     assert summary("predicting phantom_labelled_00") == "validating: predicting phantom_labelled_00"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("propagating slices:  12%|█▎        | 3/24 [00:32<03:06,  8.86s/it]\n", "propagating slices 3/24"),
+        (" 50%|█████     | 1/2 [00:32<03:06]", "1/2"),
+        ("2025-01-31 10:00:00.123456: Experiment planning...", "Experiment planning..."),
+        ("############\n", None),
+        ("\n", None),
+    ],
+)
+def test_a_line_of_output_is_shortened(line: str, shown: str | None) -> None:
+    """Time stamps and bars go, decoration is not shown at all."""
+    assert _last_words(line) == shown
 
 
 def test_the_dice_table_has_a_line_per_case_and_shows_missing_numbers() -> None:

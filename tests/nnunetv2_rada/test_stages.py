@@ -130,6 +130,32 @@ def test_an_interruption_ends_the_command_and_its_workers(tmp_path: Path) -> Non
     assert _is_gone(worker)
 
 
+def test_a_second_signal_does_not_cut_the_cleaning_up_short(tmp_path: Path) -> None:
+    """A job that is told twice to end, as by an impatient user or by `timeout`, still ends its command first."""
+    pid_file = tmp_path / "pid"
+    command = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); print('started', flush=True); time.sleep(60)"
+    )
+    script = f"""
+import signal
+from pathlib import Path
+from nnunetv2_rada import stages
+from nnunetv2_rada.stages import Console, run_command
+stages._GRACE_SECONDS = 2.0
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+run_command(["python", "-c", {command!r}], log=Path({str(tmp_path / "a.log")!r}), environment={{}},
+            console=Console(), summary=lambda line: None)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    _wait_for(pid_file)
+    for _ in range(2):
+        time.sleep(0.4)
+        process.terminate()
+    process.wait(timeout=30)
+    assert _is_gone(int(pid_file.read_text()))
+
+
 def test_a_command_of_another_environment_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A command that is only on PATH is not used; the error says how to install it here."""
     foreign = tmp_path / "rada-foreign"
