@@ -120,7 +120,9 @@ class Config:
             )
         for name, value in changes.items():
             _check_type(name, value, defaults[name], source)
-        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+        frozen: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
+        }
         return replace(self, **frozen)
 
     def overridden_by_file(self, path: str | Path) -> Config:

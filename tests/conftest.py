@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Before numpy, torch and ITK are imported: results that repeat, and no fight over the cores.
-for _variable in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-    os.environ.setdefault(_variable, "1")
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 import pytest
 
