@@ -86,7 +86,7 @@ def test_half_annotated_planes_are_an_error() -> None:
     """With a value for voxels that nobody annotated, an annotated plane has none of it."""
     label = sparse(255)
     label[label == 0] = 255
-    with pytest.raises(UserError, match="255 .* on every plane.*background of annotated planes as 0"):
+    with pytest.raises(UserError, match=r"255 .* on every plane.*background of annotated planes as 0"):
         read(label)
     label = sparse(255)
     label[on_plane(SIMULATED.planes[2])][0, 0] = 255
@@ -96,7 +96,7 @@ def test_half_annotated_planes_are_an_error() -> None:
 
 def test_a_listed_plane_outside_the_scan_is_an_error() -> None:
     """The error says which indices exist."""
-    with pytest.raises(UserError, match="axial 20 .* axial slices 0 to 19"):
+    with pytest.raises(UserError, match=r"axial 20 .* axial slices 0 to 19"):
         read(sparse(0), [("axial", 20)])
 
 

@@ -80,13 +80,13 @@ def smallest_covers(painted: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
 
 def test_nothing_painted_is_an_error() -> None:
     """The error says that an unlabelled image belongs elsewhere."""
-    with pytest.raises(UserError, match="no painted voxel.*--unlabelled"):
+    with pytest.raises(UserError, match=r"no painted voxel.*--unlabelled"):
         find_planes(np.zeros((4, 4, 4), dtype=bool), "labels")
 
 
 def test_dense_labels_are_an_error_that_names_the_option() -> None:
     """A dense label given by mistake must not be taken for a pile of annotated slices."""
-    with pytest.raises(UserError, match="densely labelled.*--simulate"):
+    with pytest.raises(UserError, match=r"densely labelled.*--simulate"):
         find_planes(ORGAN, "labels")
 
 
@@ -103,5 +103,5 @@ def test_many_slices_across_a_thin_object_are_not_taken_for_few_slices_along_it(
     lesion = np.zeros((12, 20, 20), dtype=bool)
     lesion[5:7, 4:15, 4:15] = True
     painted = painted_on([(2, index) for index in range(4, 15, 3)], lesion)
-    with pytest.raises(UserError, match="thin lines.*--planes"):
+    with pytest.raises(UserError, match=r"thin lines.*--planes"):
         find_planes(painted, "labels")

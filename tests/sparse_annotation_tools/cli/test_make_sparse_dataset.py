@@ -1,0 +1,124 @@
+"""Tests of the command `rada-make-sparse-dataset`, with real registration."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sparse_annotation_tools.cli.make_sparse_dataset import main
+from sparse_annotation_tools.phantom import write_phantom_set
+
+Files = Callable[[Path], dict[str, bytes]]
+
+
+def command_line(folder: Path) -> list[str]:
+    """Return the arguments for one labelled and one unlabelled phantom, which are written to `folder`."""
+    write_phantom_set(folder, labelled=1, unlabelled=1, test=0, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0))
+    options = {
+        "--images": folder / "labelled" / "images",
+        "--labels": folder / "labelled" / "labels",
+        "--unlabelled": folder / "unlabelled" / "images",
+        "--simulate": "SCA",
+        "--label-names": "organ",
+        "--encoder": "random",
+        "--encoder-seed": "0",
+        "-d": "7",
+        "-n": "Phantom",
+        "-np": "2",
+    }
+    return [str(text) for option in options.items() for text in option]
+
+
+def running(arguments: list[str], raw: Path) -> subprocess.Popen[str]:
+    """Start the command in a process of its own."""
+    code = "import sys; from sparse_annotation_tools.cli.make_sparse_dataset import main; sys.exit(main())"
+    environment = {**os.environ, "nnUNet_raw": str(raw)}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, text=True, **streams)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A dataset that the command made, undisturbed."""
+
+    arguments: list[str]
+    folder: Path
+    output: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """One run of the command."""
+    root = tmp_path_factory.mktemp("made")
+    arguments = command_line(root / "phantoms")
+    process = running(arguments, root / "raw")
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    return Made(arguments, root / "raw" / "Dataset007_Phantom", output)
+
+
+def test_the_command_makes_a_dataset_and_says_what_to_type_next(made: Made) -> None:
+    """With embeddings; the exact command is kept in cases.json."""
+    assert (made.folder / "rada" / "prompts.safetensors").is_file()
+    command = json.loads((made.folder / "rada" / "cases.json").read_text())["command"]
+    assert command.split() == ["rada-make-sparse-dataset", *made.arguments]
+    assert "1 labelled cases with 3 annotated slices, 1 unlabelled cases, 0 test cases" in made.output
+    assert "next: nnUNetv2_plan_and_preprocess -d 7 --verify_dataset_integrity" in made.output
+
+
+def test_a_command_killed_outright_goes_on_to_the_same_bytes(made: Made, tmp_path: Path, files_of: Files) -> None:
+    """SIGKILL in the middle of propagation; typed again, it ends as if nothing had been, embeddings included."""
+    process = running(made.arguments, tmp_path)
+    killed = tmp_path / made.folder.name
+    while not list((killed / ".incomplete" / "propagated").glob("[!.]*")):
+        assert process.poll() is None, "the command ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)  # returns when the worker processes, which hold the pipe too, are gone as well
+    assert not (killed / "rada" / "cases.json").exists()
+    again = running(made.arguments, tmp_path)
+    again.communicate()
+    assert again.returncode == 0
+    assert files_of(killed) == files_of(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"-d": "0"}, "-d is 0, expected a dataset number from 1 to 999"),
+        ({"-d": "1000"}, "-d is 1000"),
+        ({"-n": "my data"}, "-n is 'my data', expected letters"),
+        ({"-np": "-1"}, "-np is -1, expected 1 or more"),
+        ({"--images": "nowhere"}, "nowhere is not a folder"),
+        ({"--encoder": "alpha-clip"}, "--alpha-weights"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str], message: str
+) -> None:
+    """No traceback; the line starts with the command's name."""
+    arguments = command_line(tmp_path)
+    for option, value in changed.items():
+        arguments[arguments.index(option) + 1] = value
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rada-make-sparse-dataset: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_unset_folder_is_named_with_the_line_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it can be typed into the shell."""
+    monkeypatch.delenv("nnUNet_raw")
+    assert main(command_line(tmp_path)) == 2
+    assert "type: export nnUNet_raw=FOLDER" in capsys.readouterr().err

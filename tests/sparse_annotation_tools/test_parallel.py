@@ -1,0 +1,52 @@
+"""Tests of running a function over many arguments in processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.parallel import run_in_processes
+
+
+def threads_and(number: int) -> tuple[int, str | None]:
+    """Return the number and how many threads ITK may use."""
+    return number, os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+def killed(number: int) -> None:
+    """End the process as a system that is out of memory does."""
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refused(number: int) -> None:
+    """Raise a user's mistake."""
+    raise UserError(f"number {number} is wrong")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_the_order_of_the_arguments(processes: int) -> None:
+    """Whichever process is done first; each has one thread."""
+    arguments = [(number,) for number in range(6)]
+    results = run_in_processes(threads_and, arguments, processes=processes, description="counting")
+    assert results == [(number, "1") for number in range(6)]
+
+
+def test_nothing_to_do_is_done() -> None:
+    """No argument, no process, no bar."""
+    assert run_in_processes(threads_and, [], processes=2, description="counting") == []
+
+
+def test_a_killed_process_is_the_users_to_mend() -> None:
+    """Mostly memory: the error names the option."""
+    with pytest.raises(UserError, match=r"killed while counting.*smaller -np"):
+        run_in_processes(killed, [(0,), (1,), (2,)], processes=2, description="counting")
+
+
+def test_a_users_mistake_comes_through() -> None:
+    """Unchanged, from another process."""
+    with pytest.raises(UserError, match="number 3 is wrong"):
+        run_in_processes(refused, [(3,), (3,)], processes=2, description="counting")
