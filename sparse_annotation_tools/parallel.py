@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -34,7 +37,7 @@ def run_in_processes(
         batch_size=1,
         pre_dispatch="2*n_jobs",
     )
-    tasks = (delayed(_numbered)(number, function, each) for number, each in enumerate(arguments))
+    tasks = (delayed(_numbered)(os.getpid(), number, function, each) for number, each in enumerate(arguments))
     try:
         with tqdm(total=len(arguments), desc=description, disable=not arguments) as bar:
             for number, result in parallel(tasks):
@@ -48,6 +51,26 @@ def run_in_processes(
     return [results[number] for number in range(len(arguments))]
 
 
-def _numbered(number: int, function: Callable[..., Result], arguments: tuple[object, ...]) -> tuple[int, Result]:
+def _numbered(
+    parent: int, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
+) -> tuple[int, Result]:
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    _end_with(parent)
     return number, function(*arguments)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process, if it is a child of `parent`, as soon as `parent` is gone.
+
+    A killed command would otherwise leave its workers registering, and one of them might write into a dataset that the
+    next run has finished meanwhile.
+    """
+    if os.getppid() == parent:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
