@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import GradScaler, Tensor
+from torch import distributed as dist
 from torch.optim import Optimizer
 
 
@@ -34,18 +35,19 @@ class OptimizerSet:
         optimizer.zero_grad(set_to_none=True)
         if scaler is None:
             loss.backward()
+            _average_over_ranks(optimizer)
             self._clip(optimizer)
             optimizer.step()
         else:
             scaler.scale(loss).backward()
+            _average_over_ranks(optimizer)
             scaler.unscale_(optimizer)
             self._clip(optimizer)
             scaler.step(optimizer)
 
     def _clip(self, optimizer: Optimizer) -> None:
         if self.gradient_clip is not None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+            torch.nn.utils.clip_grad_norm_(_parameters(optimizer), self.gradient_clip)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every optimizer by name."""
@@ -55,6 +57,24 @@ class OptimizerSet:
         """Load what `state_dict` returned."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _average_over_ranks(optimizer: Optimizer) -> None:
+    """Average gradients over the processes of a distributed run.
+
+    A method calls its networks one by one, not through the wrapper that nnU-Net puts around them all, so nothing else
+    does this. It also holds for several updates per iteration, and for parameters that one of them does not touch.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for parameter in _parameters(optimizer):
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= dist.get_world_size()
 
 
 class RatePerIteration:

@@ -1,0 +1,196 @@
+"""The main job through the stock commands, each in its own process, on generated phantoms of two classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nnunetv2_rada._autoload  # noqa: F401  exports nnUNet_extTrainer where the package is not installed
+from sparse_annotation_tools.phantom import CLASS_NAMES, write_phantom_set
+from sparse_annotation_tools.volumes import read_volume
+
+pytestmark = pytest.mark.end_to_end
+
+CONFIG = {
+    "num_iterations": 8, "iterations_per_epoch": 2, "val_iterations_per_epoch": 1, "base_filters": 4,
+    "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 32, "batch_labelled": 1, "batch_unlabelled": 1,
+}  # fmt: skip
+MODEL = Path("Dataset901_Phantom") / "nnUNetTrainerRADA__nnUNetPlans__3d_fullres"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One dataset, made and preprocessed once, and an environment that keeps everything inside a folder."""
+
+    root: Path
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """Return the variables of a subprocess; an empty value unsets one."""
+        folders = {f"nnUNet_{name}": str(self.root / name) for name in ("raw", "preprocessed", "results")}
+        limits = {
+            "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1", "nnUNet_compile": "f",
+            "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "RADA_CONFIG": str(self.root / "config.json"),
+        }  # fmt: skip
+        path = {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+        variables = {**os.environ, **path, **limits, **folders, **changes}
+        return {name: value for name, value in variables.items() if value}
+
+    def run(self, *command: str, status: int = 0, **changes: str) -> str:
+        """Run a command to its end; return what it printed."""
+        done = subprocess.run(
+            command, env=self.environment(**changes), capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def train(self, *more: str, status: int = 0, **changes: str) -> str:
+        """Train fold 0."""
+        command = ("nnUNetv2_train", "901", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu")
+        return self.run(*command, *more, status=status, **changes)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Phantoms -> raw dataset -> preprocessed."""
+    work = Workspace(tmp_path_factory.mktemp("main_job"))
+    for name in ("raw", "preprocessed", "results"):
+        (work.root / name).mkdir()
+    (work.root / "config.json").write_text(json.dumps(CONFIG))
+    scans = work.root / "scans"
+    write_phantom_set(scans, labelled=2, unlabelled=2, test=2, shape=(20, 30, 34), directions="permuted", classes=2)
+    work.run(
+        "rada-make-sparse-dataset", "-d", "901", "-n", "Phantom", "--images", f"{scans}/labelled/images", "--labels",
+        f"{scans}/labelled/labels", "--unlabelled", f"{scans}/unlabelled/images", "--simulate", "SCA",
+        "--label-names", *CLASS_NAMES[:2], "--encoder", "random", "--encoder-seed", "0", "-np", "2",
+    )  # fmt: skip
+    work.run(
+        "nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "3d_fullres", "--verify_dataset_integrity", "-np", "1",
+        "-npfp", "1",
+    )  # fmt: skip
+    return work
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: Workspace) -> str:
+    """What an undisturbed training of fold 0 printed."""
+    return workspace.train()
+
+
+def checkpoint(results: Path) -> dict:
+    """Load the final checkpoint of fold 0."""
+    return torch.load(results / MODEL / "fold_0" / "checkpoint_final.pth", weights_only=False)
+
+
+def test_training_shows_and_stores_what_it_did(workspace: Workspace, trained: str) -> None:
+    """The config is printed once, the honesty stamp is in the log, curves and config are beside the weights."""
+    assert trained.count("RADA config:") == 1
+    assert "encoder=random: carries no semantics" in trained
+    fold = workspace.root / "results" / MODEL / "fold_0"
+    curves = json.loads((fold / "curves.json").read_text())
+    for name in ("beta", "alpha", "trusted", "loss/sagittal", "sup/coronal", "peer/axial", "dice/axial"):
+        assert len(curves[name]) == 4, name
+    assert (fold / "curves.png").stat().st_size > 1000
+    stored = json.loads((fold.parent / "plans.json").read_text())["configurations"]["3d_fullres"]
+    assert stored["rada"]["config"]["base_filters"] == 4
+    assert all(side % 16 == 0 for side in stored["patch_size"])
+    assert checkpoint(workspace.root / "results")["rada"]["encoder"].startswith("encoder=random")
+
+
+def test_final_validation_covers_labelled_cases_only(workspace: Workspace, trained: str) -> None:
+    """Unlabelled scans have no truth to validate on."""
+    splits = json.loads((workspace.root / "preprocessed" / "Dataset901_Phantom" / "splits_final.json").read_text())
+    validated = {path.name for path in (workspace.root / "results" / MODEL / "fold_0" / "validation").glob("*.nii.gz")}
+    assert validated == {f"{case}.nii.gz" for case in splits[0]["val"]}
+    assert len(splits) == 2
+    assert all(len(split["train"]) == 3 for split in splits)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, trained: str) -> None:
+    """SIGKILL in the middle, then --c: every loss and every weight is what the undisturbed run got."""
+    results = workspace.root / "killed"
+    results.mkdir()
+    latest = results / MODEL / "fold_0" / "checkpoint_latest.pth"
+    variables = workspace.environment(nnUNet_results=str(results))
+    command = ["nnUNetv2_train", "901", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu"]
+    with open(workspace.root / "killed.log", "w") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 300
+        while not latest.is_file() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert latest.is_file(), (workspace.root / "killed.log").read_text()
+    assert not (latest.parent / "checkpoint_final.pth").exists()
+    workspace.train("--c", nnUNet_results=str(results))
+    undisturbed, resumed = checkpoint(workspace.root / "results"), checkpoint(results)
+    assert undisturbed["logging"]["train_losses"] == resumed["logging"]["train_losses"]
+    assert undisturbed["logging"]["rada/loss/axial"] == resumed["logging"]["rada/loss/axial"]
+    for name, weight in undisturbed["network_weights"].items():
+        assert torch.equal(weight, resumed["network_weights"][name]), name
+
+
+def test_prediction_needs_images_and_weights_alone(workspace: Workspace, trained: str, tmp_path: Path) -> None:
+    """Without raw and preprocessed data, without prompts and encoders, stock nnUNetv2_predict segments new scans."""
+    scans, output = workspace.root / "scans" / "test", tmp_path / "predictions"
+    workspace.run(
+        "nnUNetv2_predict", "-i", f"{scans}/images", "-o", str(output), "-d", "Dataset901_Phantom", "-c", "3d_fullres",
+        "-f", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu", "-npp", "1", "-nps", "1",
+        nnUNet_raw="", nnUNet_preprocessed="", RADA_CONFIG="",
+    )  # fmt: skip
+    for truth in sorted((scans / "labels").glob("*.nii.gz")):
+        predicted = read_volume(output / truth.name).array
+        assert predicted.shape == read_volume(truth).array.shape
+        assert set(np.unique(predicted)) <= {0, 1, 2}
+    workspace.run(
+        "rada-evaluate", "-gt", f"{scans}/labels", "-pred", str(output), "-o", str(tmp_path / "scores.json"),
+        "--labels", *CLASS_NAMES[:2],
+    )  # fmt: skip
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores["mean"]) == set(CLASS_NAMES[:2])
+    assert len(scores["cases"]) == 2
+
+
+def test_other_settings_in_a_used_results_folder_are_refused(workspace: Workspace, trained: str) -> None:
+    """Without --c, a folder of another config is left alone: one line, status 2; --val still works."""
+    other = workspace.root / "other.json"
+    other.write_text(json.dumps({**CONFIG, "base_filters": 8}))
+    printed = workspace.train(status=2, RADA_CONFIG=str(other))
+    assert re.search(r"nnUNetTrainerRADA: error: .*base_filters 4 there, 8 now.* give --c", printed)
+    assert "Traceback" not in printed
+    workspace.train("--val", RADA_CONFIG="")
+
+
+def test_missing_embeddings_stop_training_with_the_command_to_type(workspace: Workspace) -> None:
+    """One line names the file and rada-embed."""
+    raw, results = workspace.root / "raw_without_prompts", workspace.root / "results_without_prompts"
+    shutil.copytree(workspace.root / "raw", raw)
+    shutil.copytree(workspace.root / "preprocessed", workspace.root / "preprocessed_without_prompts")
+    for prompts in workspace.root.glob("*_without_prompts/*/rada/prompts.safetensors"):
+        prompts.unlink()
+    printed = workspace.train(
+        status=2, nnUNet_raw=str(raw), nnUNet_preprocessed=str(workspace.root / "preprocessed_without_prompts"),
+        nnUNet_results=str(results),
+    )  # fmt: skip
+    assert "run rada-embed -d 901 --encoder" in printed
+    assert "Traceback" not in printed
+
+
+def test_an_unknown_setting_stops_training(workspace: Workspace, tmp_path: Path) -> None:
+    """The known settings are listed."""
+    (tmp_path / "config.json").write_text('{"base_filter": 8}')
+    printed = workspace.train(status=2, RADA_CONFIG=str(tmp_path / "config.json"))
+    assert "unknown setting base_filter" in printed
+    assert "base_filters" in printed
+    assert "Traceback" not in printed

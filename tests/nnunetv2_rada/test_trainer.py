@@ -1,0 +1,128 @@
+"""The trainer's hooks one by one; tests/end_to_end drives them through the stock commands."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_rada.annotated_dice import annotated_counts, mean_dice
+from nnunetv2_rada.config import Config
+from nnunetv2_rada.curves import Curves
+from nnunetv2_rada.trainer import nnUNetTrainerRADA
+from nnunetv2_rada.variants import TRAINERS
+from sparse_annotation_tools.prompts.store import PromptStore
+
+
+def make_prompts(changed=None):
+    """Embeddings of three labelled cases; `changed` gets others."""
+    rng = np.random.default_rng(0)
+    images = {name: {"axial": rng.normal(size=(2, 8)).astype(np.float32)} for name in ("one", "two", "held_out")}
+    if changed:
+        images[changed]["axial"] += 1
+    text = rng.normal(size=(2, 4)).astype(np.float32)
+    return PromptStore(classes=("a", "b"), text_kt=text, images=images, metadata={"encoder": "random"})
+
+
+def make_trainer(prompts, **settings):
+    """What the embedding hooks read of a trainer whose fold trains on cases one and two."""
+    return SimpleNamespace(
+        prompts=prompts,
+        config=Config().overridden(settings, source="a test"),
+        labelled_training_cases=["one", "two"],
+        print_to_log_file=lambda *_: None,
+        device=torch.device("cpu"),
+    )
+
+
+def test_embeddings_of_held_out_cases_change_nothing():
+    """E_v is pooled over the labelled training cases of the fold alone."""
+    pooled = nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts()))[1]
+    other = nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts("held_out")))[1]
+    assert torch.equal(pooled, other)
+    assert not torch.equal(pooled, nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts("one")))[1])
+
+
+def test_pooled_samples_bring_no_embedding_of_their_own():
+    """By default every sample of a batch gets the pooled E_v."""
+    assert nnUNetTrainerRADA._own_embeddings(make_trainer(make_prompts()), ["one", "two", "new"]) is None
+
+
+def test_per_case_gives_labelled_samples_their_own_embedding():
+    """With `per_case`, labelled training cases bring theirs; unlabelled and held-out ones take the pooled one."""
+    trainer = make_trainer(make_prompts(), image_embedding="per_case")
+    own = nnUNetTrainerRADA._own_embeddings(trainer, ["one", "two", "held_out", "new"])
+    assert own.shape == (4, 2, 8)
+    assert torch.isfinite(own[:2]).all()
+    assert not torch.equal(own[0], own[1])
+    assert torch.isnan(own[2:]).all()
+
+
+def test_concat_sets_planes_beside_each_other():
+    """With `concat_planes`, AA gives twice the columns of A."""
+    prompts = make_prompts()
+    prompts.metadata["prompt_planes"] = "AA"
+    trainer = make_trainer(prompts, concat_planes=True)
+    assert nnUNetTrainerRADA._pooled_embeddings(trainer)[1].shape == (2, 16)
+
+
+class NotANumber:
+    """A method whose loss is NaN."""
+
+    scalars: dict = {}  # noqa: RUF012
+
+    def learning_rate(self, iteration):
+        """No rates."""
+        return {}
+
+    def step(self, batch, iteration):
+        """One loss."""
+        yield "axial", torch.tensor(torch.nan)
+
+
+def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
+    """Status 2, the network, the iteration and the cases; no update with it."""
+    trainer = SimpleNamespace(
+        config=Config(), local_rank=0, device=torch.device("cpu"), method=NotANumber(), _batch=lambda batch: None,
+        optimizer=SimpleNamespace(set_learning_rates=lambda rates: None, update=pytest.fail), grad_scaler=None,
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as stopped:
+        nnUNetTrainerRADA.train_step(trainer, {"iteration": 7, "keys": ["one", "two"]})
+    assert stopped.value.code == 2
+    assert "the loss of axial is nan at iteration 7" in capsys.readouterr().err
+
+
+def test_dice_counts_annotated_voxels_only():
+    """Voxels that nobody annotated count nowhere; classes neither drawn nor predicted are left out of the mean."""
+    annotation = torch.tensor([[[[0, 1, 1, -1, -1]]]])
+    label = torch.tensor([[[[1, 1, 0, 1, 2]]]])
+    counts = annotated_counts(label, annotation, [1, 2])
+    assert counts.tolist() == [[1, 0], [1, 0], [1, 0]]
+    assert mean_dice(counts) == 0.5
+    assert np.isnan(mean_dice(np.zeros((3, 2), dtype=int)))
+
+
+def test_curves_survive_a_checkpoint_and_a_gap():
+    """Values go to their epoch; a repeated epoch replaces its own; missing epochs are NaN."""
+    log = {"train_losses": []}
+    curves = Curves(log)
+    curves.append("beta", 0.1, 0)
+    curves.append("beta", 0.2, 1)
+    again = Curves(log)
+    again.append("beta", 0.3, 1)
+    again.append("new", 1.0, 2)
+    assert again.as_dict()["beta"] == [0.1, 0.3]
+    assert np.isnan(again.as_dict()["new"][:2]).all()
+
+
+@pytest.mark.parametrize("name", sorted(TRAINERS))
+def test_every_trainer_is_documented_importable_and_has_valid_settings(name):
+    """A variant is a class of its own name, whose settings are settings."""
+    import nnunetv2_rada.variants
+
+    trainer = TRAINERS[name]
+    assert getattr(nnunetv2_rada.variants, name) is trainer
+    assert trainer.__name__ == name
+    assert "__" not in name
+    assert trainer.__doc__
+    Config.from_json(trainer.settings, source=name)
