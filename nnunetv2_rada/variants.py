@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_rada.stock import nnUNetTrainerStock
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -18,8 +21,9 @@ def _variant(name: str, doc: str, settings: dict[str, Any]) -> type[nnUNetTraine
     return type(name, (nnUNetTrainerRADA,), {"__doc__": doc, "__module__": __name__, "settings": settings})
 
 
-TRAINERS: dict[str, type[nnUNetTrainerRADA]] = {
+TRAINERS: dict[str, type[nnUNetTrainer]] = {
     nnUNetTrainerRADA.__name__: nnUNetTrainerRADA,
+    nnUNetTrainerStock.__name__: nnUNetTrainerStock,
     **{name: _variant(name, doc, settings) for name, (doc, settings) in _VARIANTS.items()},
 }
 globals().update(TRAINERS)  # so that each class can be found, and pickled, by its name
