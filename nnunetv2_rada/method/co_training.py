@@ -101,7 +101,9 @@ class CoTraining(Method):
         trusted = self._trusted(batch, iteration)
         logits = {view: network(batch.image, batch.image_embedding) for view, network in self.networks.items()}
         labelled = batch.num_labelled
-        pseudo = {view: logits[view][labelled:].detach().argmax(dim=1) for view in self.views}
+        pseudo = {
+            view: logits[view][labelled:].detach().max(dim=1).indices for view in self.views
+        }  # faster than argmax
         self.record("beta", 2 * b)
         self.record("alpha", alpha)
         self.record("trusted", torch.stack([mask.float().mean() for mask in trusted.values()]).mean())

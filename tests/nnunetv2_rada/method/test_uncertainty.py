@@ -44,8 +44,8 @@ def test_entropy_is_that_of_the_mean_not_the_mean_of_entropies() -> None:
 
     class Alternating(_Constant):
         def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
-            self.logits = self.logits.flip(0)
-            return super().forward(image)
+            sign = 1 - 2 * (torch.arange(len(image)) % 2).view(-1, 1, 1, 1, 1)
+            return sign * super().forward(image)
 
     entropy = predictive_entropy(Alternating(50, -50), torch.zeros(1, 1, 2, 2, 2), passes=4)
     torch.testing.assert_close(entropy, torch.full((1, 2, 2, 2), math.log(2)))
@@ -62,6 +62,26 @@ def test_every_pass_sees_its_own_clipped_noise() -> None:
     assert noise.std().item() == pytest.approx(0.096, abs=0.002)
     correlation = torch.corrcoef(noise.flatten(1))
     assert (correlation - torch.eye(6)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("passes", [1, 3, 4, 5, 8])
+def test_passes_that_share_a_call_are_counted_right(passes: int) -> None:
+    """Every sample is seen by exactly T passes, with its own embedding, and keeps its own entropy."""
+
+    class PerSample(_Recorder):
+        def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
+            assert image_embedding is not None
+            assert torch.equal(image.mean(dim=(1, 2, 3, 4)) > 5, image_embedding[:, 0, 0] == 1)
+            sure = 100.0 * image_embedding[:, :, :, None, None]  # [B, 1, 1, 1, 1]
+            return super().forward(image) * sure
+
+    image = torch.zeros(2, 1, 2, 2, 2)
+    image[1] = 10
+    network = PerSample(1, -1)
+    entropy = predictive_entropy(network, image, passes=passes, image_embedding=torch.tensor([[[0.0]], [[1.0]]]))
+    assert len(network.seen) == 2 * passes
+    torch.testing.assert_close(entropy[0], torch.full((2, 2, 2), math.log(2)))
+    assert torch.equal(entropy[1], torch.zeros(2, 2, 2))
 
 
 def test_stochastic_mode_is_dropout_alone_and_is_undone() -> None:
