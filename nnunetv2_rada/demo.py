@@ -35,9 +35,9 @@ class DemoSettings:
     """Phantoms without any label."""
     test: int = 6
     """Phantoms to predict, with a dense truth."""
-    shape: tuple[int, int, int] = (32, 48, 48)
+    shape: tuple[int, int, int] = (32, 32, 48)
     """Voxels along z, y, x."""
-    spacing_mm: tuple[float, float, float] = (2.0, 1.5, 1.5)
+    spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.0)
     """Voxel size along z, y, x."""
     directions: str = "permuted"
     """How the stored arrays lie in the patient: here, array axes are not (axial, coronal, sagittal)."""
@@ -118,8 +118,16 @@ class DemoFolder:
     def environment(self) -> dict[str, str]:
         """Return the variables that keep everything inside this folder."""
         folders = {name: str(self.root / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-        threads = {"OMP_NUM_THREADS": "2", "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2", "nnUNet_compile": "f"}
-        return {**folders, **threads, "RADA_CONFIG": str(self.root / "rada_config.json")}
+        # Two cores. Threads that wait must not spin: on a shared machine that costs several times the work itself.
+        threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+        processes = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
+        return {
+            **folders,
+            **threads,
+            **processes,
+            "nnUNet_compile": "f",
+            "RADA_CONFIG": str(self.root / "rada_config.json"),
+        }
 
 
 @command("rada-demo")
@@ -218,7 +226,7 @@ def demo_stages(folder: DemoFolder, settings: DemoSettings, device: str, console
                 external,
                 "preprocess",
                 *("nnUNetv2_plan_and_preprocess", "-d", f"{DATASET_ID}", "-c", CONFIGURATION),
-                *("-np", "2", "-npfp", "2", "--verify_dataset_integrity"),
+                *("-np", "1", "-npfp", "1", "--verify_dataset_integrity"),
             ),
         ),
         Stage(name="train", title=f"train: nnUNetv2_train ... -tr {TRAINER}", run=train),
@@ -317,8 +325,8 @@ class EpochSummary:
             return None
         elif self._epoch is not None and re.match(r"(predicting|Validation complete)", text):
             return f"validating: {text}"
-        else:
-            return text if self._epoch is None else None
+        else:  # before the first epoch only counts, such as "side volumes 3/8", say anything
+            return text if self._epoch is None and re.search(r"\d/\d+$", text) else None
         left = f", about {clock(self._seconds * (self._epochs - self._epoch))} left" if self._seconds else ""
         return f"epoch {self._epoch + 1} of {self._epochs}{self._loss}{left}"
 

@@ -95,6 +95,8 @@ def test_a_demo_with_other_settings_is_refused_until_overwritten(tmp_path: Path)
 def test_the_training_log_is_summarised() -> None:
     """Of nnU-Net's log the reader sees the epoch, the loss and the time that is left."""
     summary = EpochSummary(10)
+    assert summary("INFO: You are using the old nnU-Net default plans.") is None
+    assert summary("RADA side volumes:  12%|█▎  | 1/8 [02:13<15:33, 133.39s/case]") == "RADA side volumes 1/8"
     stamp = "2025-01-31 10:00:00.123456: "
     shown = [
         summary(stamp + line)
