@@ -35,7 +35,7 @@ clean:
 	rm -rf $(VENV) demo_output
 
 # Written last, so that an installation that was interrupted is taken up again.
-$(STAMP): pyproject.toml hatch_build.py nnunetv2_rada_autoload.pth
+$(STAMP): pyproject.toml nnunetv2_rada_autoload.pth
 	@test -n "$(PYTHON)" || { echo "no Python 3.10 or newer on PATH; type: make PYTHON=/path/to/python" >&2; exit 2; }
 	"$(PYTHON)" -m venv "$(VENV)"
 	python -m pip install --disable-pip-version-check --upgrade "pip>=23.1"
