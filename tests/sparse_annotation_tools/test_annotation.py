@@ -66,6 +66,13 @@ def test_an_empty_annotated_slice_counts_where_it_is_declared() -> None:
     assert (0, 0) not in read(sparse(0)).planes
 
 
+def test_listing_a_plane_declares_its_unpainted_pixels_to_be_background() -> None:
+    """Also where the file has the value of voxels that nobody annotated there."""
+    label = sparse(255)
+    label[label == 0] = 255
+    np.testing.assert_array_equal(read(label, listed()).volume(), SIMULATED.volume())
+
+
 def test_the_hash_changes_with_every_pixel_and_plane() -> None:
     """And with nothing else."""
     label = sparse(0)
