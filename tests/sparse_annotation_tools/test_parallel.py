@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -12,7 +13,8 @@ from sparse_annotation_tools.parallel import run_in_processes
 
 
 def threads_and(number: int) -> tuple[int, str | None]:
-    """Return the number and how many threads ITK may use."""
+    """Return the number and how many threads ITK may use; the first is the last to be done."""
+    time.sleep(0.5 if number == 0 else 0)
     return number, os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -28,8 +30,9 @@ def refused(number: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_results_come_in_the_order_of_the_arguments(processes: int) -> None:
-    """Whichever process is done first; each has one thread."""
+def test_results_come_in_the_order_of_the_arguments(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever process is done first; each has one thread, whatever the user's shell says."""
+    monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "4")
     arguments = [(number,) for number in range(6)]
     results = run_in_processes(threads_and, arguments, processes=processes, description="counting")
     assert results == [(number, "1") for number in range(6)]
