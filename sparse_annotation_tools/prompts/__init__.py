@@ -13,7 +13,18 @@ from sparse_annotation_tools.prompts.options import EmbeddingOptions
 if TYPE_CHECKING:
     from sparse_annotation_tools.prompts.store import PromptStore
 
-__all__ = ["EmbeddingOptions", "PromptStore", "embed_dataset"]
+__all__ = ["EmbeddingOptions", "PromptStore", "check_encoder", "embed_dataset"]
+
+
+def check_encoder(options: EmbeddingOptions) -> None:
+    """Read the encoder's weights and say now what `embed_dataset` would refuse, before hours go into a dataset.
+
+    Raises:
+        UserError: a weight file or a file of embeddings is unfit, or not the expected one.
+    """
+    from sparse_annotation_tools.prompts import dataset_embedding
+
+    dataset_embedding.check_encoder(options)
 
 
 def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:

@@ -67,7 +67,7 @@ def add_alpha_channel(
     visual = model.visual
     rgb = visual.conv1
     weight = torch.cat([rgb.weight, torch.zeros_like(rgb.weight[:, :1])], dim=1)
-    visual.conv1 = nn.Conv2d(4, rgb.out_channels, rgb.kernel_size, rgb.stride, bias=False)
+    visual.conv1 = nn.Conv2d(4, rgb.out_channels, rgb.kernel_size, rgb.stride, rgb.padding, bias=False)
     visual.conv1.weight = nn.Parameter(weight, requires_grad=False)
     if alpha_state is not None:
         check_names_and_shapes(path, alpha_state, {name: tensor.shape for name, tensor in visual.state_dict().items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
         store = encode(Path(dataset_folder), cases_file, encoder, options)
     store.save(folder.prompts_file)
     report(store, cases_file)
+
+
+def check_encoder(options: EmbeddingOptions) -> None:
+    """Raise `UserError` where the encoder's weights, or the file of embeddings, cannot be used."""
+    if options.precomputed_file is not None:
+        PromptStore.load(options.precomputed_file)
+    elif options.encoder != "none":
+        with tempfile.TemporaryDirectory() as empty:  # nothing cached: text is encoded, so the weights are read
+            make_encoder(options, Path(empty)).encode_text(["organ"])
 
 
 def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, options: EmbeddingOptions) -> PromptStore:

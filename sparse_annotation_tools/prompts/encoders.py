@@ -48,9 +48,10 @@ def make_encoder(options: EmbeddingOptions, cache_folder: Path) -> Encoder:
         return RandomEncoder(seed=options.seed)
     from sparse_annotation_tools.prompts.cache import EmbeddingCache
     from sparse_annotation_tools.prompts.clip_encoder import make_clip_encoder
+    from sparse_annotation_tools.prompts.tiny.encoder import make_tiny_encoder
 
     cache = EmbeddingCache(folder=cache_folder)
-    makers = {"clip": make_clip_encoder, "alpha-clip": make_clip_encoder}
+    makers = {"clip": make_clip_encoder, "alpha-clip": make_clip_encoder, "alpha-clip-tiny": make_tiny_encoder}
     return makers[options.encoder](options, cache)
 
 

@@ -66,6 +66,10 @@ class EmbeddingOptions:
             )
         if self.encoder != "alpha-clip" and self.alpha_weights is not None:
             raise UserError(f"--alpha-weights has no meaning with --encoder {self.encoder}; give --encoder alpha-clip")
+        if self.encoder not in ("alpha-clip", "clip"):
+            for option, name in (("--clip-weights", "clip_weights"), ("--architecture", "architecture")):
+                if getattr(self, name) != getattr(EmbeddingOptions, name):
+                    raise UserError(f"{option} has no meaning with --encoder {self.encoder}; give --encoder alpha-clip")
         if self.encoder == "precomputed" and self.precomputed_file is None:
             raise UserError("--encoder precomputed needs the file of embeddings; give --precomputed-file FILE")
         if self.encoder != "precomputed" and self.precomputed_file is not None:

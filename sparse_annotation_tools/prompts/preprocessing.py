@@ -37,10 +37,15 @@ def model_input(
     grey = torch.from_numpy(np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32))
     grey_hw = _resized(grey, pixel_mm, size, mode="bicubic").clamp(0, 1)
     alpha_hw = _resized(torch.from_numpy(mask.astype(np.float32)), pixel_mm, size, mode="bilinear").clamp(0, 1)
+    return normalised(_padded(grey_hw, size), _padded(alpha_hw, size))
+
+
+def normalised(grey: Tensor, share: Tensor) -> Tensor:
+    """Return [..., 4, H, W] for grey [..., H, W] and the mask's share of each pixel [..., H, W], both in 0..1."""
     mean, std = torch.tensor(OPENAI_DATASET_MEAN), torch.tensor(OPENAI_DATASET_STD)
-    rgb = (_padded(grey_hw, size) - mean[:, None, None]) / std[:, None, None]
-    alpha = (_padded(alpha_hw, size)[None] - ALPHA_MEAN) / ALPHA_STD
-    return torch.cat([rgb, alpha])
+    rgb = (grey[..., None, :, :] - mean[:, None, None]) / std[:, None, None]
+    alpha = (share[..., None, :, :] - ALPHA_MEAN) / ALPHA_STD
+    return torch.cat([rgb, alpha], dim=-3)
 
 
 def _resized(image: Tensor, pixel_mm: tuple[float, float], size: int, *, mode: str) -> Tensor:

@@ -29,6 +29,7 @@ from safetensors.numpy import save
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.options import NORMALISATIONS, VIEW_OF_LETTER
+from sparse_annotation_tools.prompts.safetensors_bytes import with_sorted_metadata
 from sparse_annotation_tools.schema import VIEWS
 
 SCHEMA_VERSION = "1"
@@ -159,14 +160,14 @@ class PromptStore:
         return lines
 
     def save(self, path: Path) -> None:
-        """Write the file atomically."""
+        """Write the file atomically, the same bytes for the same content."""
         tensors = {"text": np.ascontiguousarray(self.text_kt, dtype=np.float32)}
         for case, slices in self.images.items():
             for key, rows in slices.items():
                 tensors[f"image/{case}/{key}"] = np.ascontiguousarray(rows, dtype=np.float32)
         metadata = {**self.metadata, "schema_version": SCHEMA_VERSION, "classes": json.dumps(list(self.classes))}
         with atomic_path(path) as temporary:
-            temporary.write_bytes(_with_sorted_metadata(save(tensors, metadata=metadata)))
+            temporary.write_bytes(with_sorted_metadata(save(tensors, metadata=metadata)))
 
     @classmethod
     def load(cls, path: Path, *, classes: Sequence[str] | None = None) -> PromptStore:
@@ -215,16 +216,6 @@ class PromptStore:
         if self.normalise == "raw":
             return rows_kd
         return l2_normalised(rows_kd)
-
-
-def _with_sorted_metadata(content: bytes) -> bytes:
-    """Sort the metadata, which safetensors writes in random order: the same embeddings shall give the same bytes."""
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def l2_normalised(rows_kd: FloatArray) -> FloatArray:

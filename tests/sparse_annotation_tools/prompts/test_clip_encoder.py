@@ -1,5 +1,6 @@
 """CLIP and Alpha-CLIP encode a dataset from weight files, once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.prompts import EmbeddingOptions, PromptStore, alpha_clip, clip_encoder, embed_dataset
+from sparse_annotation_tools.prompts import (
+    EmbeddingOptions,
+    PromptStore,
+    alpha_clip,
+    check_encoder,
+    clip_encoder,
+    embed_dataset,
+)
 from sparse_annotation_tools.prompts.cache import EmbeddingCache
 from sparse_annotation_tools.prompts.clip_encoder import make_clip_encoder
 from sparse_annotation_tools.prompts.dataset_embedding import CACHE_FOLDER
@@ -154,6 +162,18 @@ def test_a_damaged_cache_entry_is_made_again(dataset: Path, clip_file: Path, for
     after = embed(dataset, clip_file)
     assert len(forward_passes) == len(entries)
     np.testing.assert_array_equal(before.text_kt, after.text_kt)
+
+
+def test_weights_can_be_checked_before_a_dataset_is_made(clip_file: Path, tmp_path: Path) -> None:
+    """Whole files pass; a file that lacks a tower is refused without a dataset."""
+    options = EmbeddingOptions(encoder="alpha-clip", clip_weights=str(clip_file), alpha_weights=ALPHA_FILE)
+    check_encoder(options)
+    half = tmp_path / "half.safetensors"
+    save_file({name: tensor for name, tensor in tiny_state().items() if name.startswith("visual.")}, half)
+    with pytest.raises(UserError, match="lacks"):
+        check_encoder(replace(options, clip_weights=str(half)))
+    with pytest.raises(UserError, match="nowhere not found"):
+        check_encoder(EmbeddingOptions(encoder="precomputed", precomputed_file=Path("nowhere")))
 
 
 def test_a_prompt_that_would_be_cut_is_refused(dataset: Path, clip_file: Path) -> None:
