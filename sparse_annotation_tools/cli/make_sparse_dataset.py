@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"-np is {args.processes}, expected 1 or more")
 
     from sparse_annotation_tools.dataset import make_dataset
-    from sparse_annotation_tools.prompts import embed_dataset
+    from sparse_annotation_tools.prompts import check_encoder, embed_dataset
     from sparse_annotation_tools.propagation import PropagationSettings
     from sparse_annotation_tools.request import DatasetRequest
 
@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         overwrite=args.overwrite,
         command=shlex.join([NAME, *argv]),
     )
+    check_encoder(embedding, modality=args.modality, class_names=args.label_names)
     made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
     _report(made, args.number)
 

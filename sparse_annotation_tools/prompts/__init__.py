@@ -5,6 +5,7 @@ Importing this package loads neither numpy nor torch, so that commands answer `-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddingOptions", "PromptStore", "check_encoder", "embed_dataset"]
 
 
-def check_encoder(options: EmbeddingOptions) -> None:
-    """Read the encoder's weights and say now what `embed_dataset` would refuse, before hours go into a dataset.
+def check_encoder(options: EmbeddingOptions, *, modality: str, class_names: Sequence[str]) -> None:
+    """Read the encoder's weights and encode the prompts, so that mistakes come up before hours go into a dataset.
 
     Raises:
-        UserError: a weight file or a file of embeddings is unfit, or not the expected one.
+        UserError: a weight file, a file of embeddings or a prompt is what `embed_dataset` would refuse.
     """
     from sparse_annotation_tools.prompts import dataset_embedding
 
-    dataset_embedding.check_encoder(options)
+    dataset_embedding.check_encoder(options, modality, class_names)
 
 
 def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,14 @@ def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
     report(store, cases_file)
 
 
-def check_encoder(options: EmbeddingOptions) -> None:
-    """Raise `UserError` where the encoder's weights, or the file of embeddings, cannot be used."""
+def check_encoder(options: EmbeddingOptions, modality: str, class_names: Sequence[str]) -> None:
+    """Raise `UserError` where the encoder's weights, its file of embeddings or the prompts cannot be used."""
     if options.precomputed_file is not None:
-        PromptStore.load(options.precomputed_file)
+        PromptStore.load(options.precomputed_file, classes=class_names)
     elif options.encoder != "none":
-        with tempfile.TemporaryDirectory() as empty:  # nothing cached: text is encoded, so the weights are read
-            make_encoder(options, Path(empty)).encode_text(["organ"])
+        prompts = fill_template(resolve_template(options.prompt, modality), class_names)
+        with tempfile.TemporaryDirectory() as empty:  # nothing is cached there, so the weights are read
+            make_encoder(options, Path(empty)).encode_text(prompts)
 
 
 def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, options: EmbeddingOptions) -> PromptStore:

@@ -1,6 +1,7 @@
 """CLIP and Alpha-CLIP encode a dataset from weight files, once."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +165,20 @@ def test_a_damaged_cache_entry_is_made_again(dataset: Path, clip_file: Path, for
     np.testing.assert_array_equal(before.text_kt, after.text_kt)
 
 
-def test_weights_can_be_checked_before_a_dataset_is_made(clip_file: Path, tmp_path: Path) -> None:
-    """Whole files pass; a file that lacks a tower is refused without a dataset."""
+def test_mistakes_come_up_before_a_dataset_is_made(clip_file: Path, tmp_path: Path) -> None:
+    """Whole files pass; a file that lacks a tower, a prompt that cannot be filled and a missing file do not."""
+    check = partial(check_encoder, modality="PET", class_names=["liver"])
     options = EmbeddingOptions(encoder="alpha-clip", clip_weights=str(clip_file), alpha_weights=ALPHA_FILE)
-    check_encoder(options)
+    check(options)
     half = tmp_path / "half.safetensors"
     save_file({name: tensor for name, tensor in tiny_state().items() if name.startswith("visual.")}, half)
     with pytest.raises(UserError, match="lacks"):
-        check_encoder(replace(options, clip_weights=str(half)))
+        check(replace(options, clip_weights=str(half)))
+    with pytest.raises(UserError, match="needs the modality"):
+        check(replace(options, prompt="modality"))
     with pytest.raises(UserError, match="nowhere not found"):
-        check_encoder(EmbeddingOptions(encoder="precomputed", precomputed_file=Path("nowhere")))
+        check(EmbeddingOptions(encoder="precomputed", precomputed_file=Path("nowhere")))
+    check(EmbeddingOptions(encoder="none"))
 
 
 def test_a_prompt_that_would_be_cut_is_refused(dataset: Path, clip_file: Path) -> None:
