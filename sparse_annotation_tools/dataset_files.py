@@ -57,7 +57,7 @@ def write_training_case(
             with atomic_path(rada.propagated(name, k)) as temporary:
                 shutil.copyfile(path, temporary)
         volumes = np.stack([read_volume(path).array for path in propagated])
-        fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes)
+        fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes, geometry.spacing_mm)
         write_label(rada.fused(name), fused, geometry)
         write_label(rada.confidence(name), confidence, geometry)
     write_label(_label(folder, "labelsTr", name), label, geometry)

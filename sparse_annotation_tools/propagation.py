@@ -26,8 +26,12 @@ class PropagationSettings:
 
     transform: str = "SyNOnly"
     """ANTs transform. Departure from the paper: between adjacent slices SyNRA's rigid and affine stages buy nothing."""
-    reg_iterations: tuple[int, ...] = (40, 20, 0)
+    reg_iterations: tuple[int, ...] = (10,)
     """Iterations of the deformable stage, coarse to fine."""
+    pixel_mm: float = 1.25
+    """Finer images are shrunk, by a whole factor, to about this pixel size before they are registered."""
+    interpolator: str = "genericLabel"
+    """How the label is warped."""
     morphology_mm: float = 3.0
     """Side of the in-plane opening and closing; 0 is none.
 
@@ -35,7 +39,7 @@ class PropagationSettings:
     """
     morphology_pixels: int | None = None
     """Side of the kernel in pixels, instead of `morphology_mm`."""
-    margin_mm: float | None = 15.0
+    margin_mm: float | None = 8.0
     """Each registration sees the label's box and this margin around it; None is the full frame."""
 
     def __post_init__(self) -> None:
@@ -48,7 +52,14 @@ class PropagationSettings:
     @classmethod
     def paper(cls) -> PropagationSettings:
         """Return the published way: SyNRA on the full frame, 5x5-pixel opening and closing."""
-        return cls(transform="SyNRA", morphology_pixels=5, margin_mm=None)
+        return cls(
+            transform="SyNRA",
+            reg_iterations=(40, 20, 0),
+            pixel_mm=0,
+            interpolator="nearestNeighbor",
+            morphology_pixels=5,
+            margin_mm=None,
+        )
 
     def kernel(self, spacing_mm: tuple[float, float]) -> tuple[int, int]:
         """Return the morphology kernel's sides in pixels, the nearest odd numbers to `morphology_mm`, ties down."""
@@ -103,7 +114,13 @@ def propagate(
     plane_spacing = (float(first), float(second))
     propagated = np.zeros(stack.shape, np.uint8)
     propagated[index] = label
-    with Registrar(transform=settings.transform, reg_iterations=settings.reg_iterations, seed=seed) as registrar:
+    with Registrar(
+        transform=settings.transform,
+        reg_iterations=settings.reg_iterations,
+        pixel_mm=settings.pixel_mm,
+        interpolator=settings.interpolator,
+        seed=seed,
+    ) as registrar:
         for path in (range(index, len(stack)), range(index, -1, -1)):
             for here, there in itertools.pairwise(path):
                 if not propagated[here].any():

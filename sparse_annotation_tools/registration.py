@@ -33,11 +33,15 @@ class Registrar:
         failures: how many registrations failed, so that the label was copied unchanged.
     """
 
-    def __init__(self, *, transform: str, reg_iterations: tuple[int, ...], seed: int) -> None:
+    def __init__(
+        self, *, transform: str, reg_iterations: tuple[int, ...], pixel_mm: float, interpolator: str, seed: int
+    ) -> None:
         if transform not in TRANSFORMS:
             raise UserError(f"transform is {transform!r}, expected one of {', '.join(TRANSFORMS)}")
         self.transform = transform
         self.reg_iterations = reg_iterations
+        self.pixel_mm = pixel_mm
+        self.interpolator = interpolator
         self.seed = seed
         self.failures = 0
         self._stack = contextlib.ExitStack()
@@ -77,20 +81,27 @@ class Registrar:
             return label.copy()
         import ants
 
+        shrink = tuple(max(1, round(self.pixel_mm / step)) for step in spacing_mm)
+
         def as_image(array: NDArray[Any]) -> Any:
             return ants.from_numpy(array.astype(np.float32), spacing=spacing_mm)
 
-        fixed_image = as_image(fixed)
+        def as_small_image(array: NDArray[np.float32]) -> Any:
+            """A block mean, placed where it lies in the full image."""
+            spacing = tuple(step * factor for step, factor in zip(spacing_mm, shrink, strict=True))
+            origin = tuple(step * (factor - 1) / 2 for step, factor in zip(spacing_mm, shrink, strict=True))
+            return ants.from_numpy(_block_mean(array, shrink), spacing=spacing, origin=origin)
+
         try:
             result = ants.registration(
-                fixed_image,
-                as_image(moving),
+                as_small_image(fixed),
+                as_small_image(moving),
                 type_of_transform=self.transform,
                 reg_iterations=self.reg_iterations,
                 outprefix=str(self._folder / "pair"),
             )
             warped = ants.apply_transforms(
-                fixed_image, as_image(label), result["fwdtransforms"], interpolator="nearestNeighbor"
+                as_image(fixed), as_image(label), result["fwdtransforms"], interpolator=self.interpolator
             )
         except (RuntimeError, ValueError) as error:
             self.failures += 1
@@ -101,6 +112,14 @@ class Registrar:
                 leftover.unlink()
         result_label: NDArray[np.uint8] = np.rint(warped.numpy()).astype(np.uint8)
         return result_label
+
+
+def _block_mean(array: NDArray[np.float32], shrink: tuple[int, ...]) -> NDArray[np.float32]:
+    """Shrink an image by whole factors, the last block filled up with its edge."""
+    padded = np.pad(array, [(0, -size % factor) for size, factor in zip(array.shape, shrink, strict=True)], mode="edge")
+    height, width = (size // factor for size, factor in zip(padded.shape, shrink, strict=True))
+    small: NDArray[np.float32] = padded.reshape(height, shrink[0], width, shrink[1]).mean(axis=(1, 3))
+    return small
 
 
 @contextlib.contextmanager
