@@ -25,7 +25,7 @@ _FAR = 0.4  # the same for the confidence, which must still tell voxels apart wh
 _SOFTNESS = 0.1  # distance to a propagated outline at which a vote is three quarters sure
 _BOUND_SHARP = 0.04
 _BOUND_WIDE = 0.2
-_BOUND_WEIGHT = 0.06
+_OUTSIDE = 0.06  # what a vote must outweigh where the object's extent on the planes speaks against it
 _BOX_MARGIN = 0.3
 
 _SURE = 255
@@ -74,8 +74,8 @@ def fuse(
 
     Slice k votes for a class by the distance to its propagated outline, after the planes that cross have corrected that
     outline, and with a weight that decays with the distance from its plane. Where planes of several axes show the
-    class, the extent of the object on them gives one more vote, which decides where the others have died. A slice that
-    does not show a class has no vote on it.
+    class, the extent of the object on them bounds it: faint votes beyond are not enough. A slice that does not show a
+    class has no vote on it.
 
     Args:
         propagated: [N, z, y, x] classes propagated from each annotated slice.
@@ -128,8 +128,10 @@ def gather_evidence(
             near += np.exp(-distance / _NEAR) * vote
             far += np.exp(-distance / _FAR) * vote
         extent = _extent(known, [planes[k] for k in shown], spacing_mm, size_mm)
-        near += _BOUND_WEIGHT * np.tanh(extent / _BOUND_SHARP)
-        yield value, Evidence(near=near, far=far, bound=np.tanh(extent / _BOUND_WIDE))
+        if extent is not None:
+            near -= _OUTSIDE / 2 * (1 - np.tanh(extent / _BOUND_SHARP))
+        bound = np.zeros_like(near) if extent is None else np.tanh(extent / _BOUND_WIDE)
+        yield value, Evidence(near=near, far=far, bound=bound)
 
 
 def object_size_mm(annotation: NDArray[np.int16], spacing_mm: Spacing) -> float:
@@ -173,10 +175,10 @@ def _decide(evidence: dict[int, Evidence], shape: tuple[int, ...]) -> tuple[NDAr
     return label, np.minimum(np.rint(_SURE * right), _SURE - 1).astype(np.uint8)
 
 
-def _extent(known: NDArray[np.int8], planes: Sequence[Plane], spacing_mm: Spacing, size_mm: float) -> Field:
+def _extent(known: NDArray[np.int8], planes: Sequence[Plane], spacing_mm: Spacing, size_mm: float) -> Field | None:
     """Return how deep a voxel lies inside the object as drawn on the planes of every axis, in object sizes.
 
-    Planes of one axis only bound nothing across themselves: 0 everywhere.
+    None for planes of one axis: they bound nothing across themselves.
     """
     per_axis: dict[int, Field] = {}
     for axis, index in planes:
@@ -185,7 +187,7 @@ def _extent(known: NDArray[np.int8], planes: Sequence[Plane], spacing_mm: Spacin
         # The object is somewhere on parallel planes, so the widest of them bounds it.
         per_axis[axis] = np.maximum(per_axis[axis], extruded) if axis in per_axis else extruded
     if len(per_axis) < 2:
-        return np.zeros(known.shape, np.float32)
+        return None
     bound = np.full(known.shape, np.inf, np.float32)
     for extruded in per_axis.values():
         np.minimum(bound, extruded / np.float32(size_mm), out=bound)
