@@ -69,7 +69,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         measured: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for name, folder in _sets(arguments.data, arguments.sets):
+        for name, folder in find_sets(arguments.data, arguments.sets):
             cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
             tasks = [(work, name, path, method) for method in arguments.methods for path in cases]
             results = run_in_processes(measure, tasks, processes=arguments.np, description=name)
@@ -89,7 +89,7 @@ def measure(work: Path, set_name: str, image: Path, method: str) -> dict[str, An
     if path.is_file():
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return stored
-    scan = _read(image)
+    scan = read_scan(image)
     if method == "extruded":
         result: dict[str, Any] = {"fused": dice(_extruded(scan), scan.truth, scan.classes)}
     else:
@@ -184,14 +184,7 @@ def reliability(label: Volume, confidence: Volume, scan: Scan) -> list[list[floa
     Only voxels that nobody drew, in the box around the true object grown by a tenth: the empty rest of a scan is
     easily right.
     """
-    box = []
-    for axis in range(3):
-        (occupied,) = np.nonzero((scan.truth > 0).any(axis=tuple(other for other in range(3) if other != axis)))
-        margin = (occupied[-1] - occupied[0]) // 10 + 1
-        box.append(slice(max(0, occupied[0] - margin), occupied[-1] + margin + 1))
-    where = np.zeros(label.shape, bool)
-    where[tuple(box)] = True
-    where &= scan.annotation.volume() < 0
+    where = object_box(scan) & (scan.annotation.volume() < 0)
     probability = confidence[where] / 255
     right = (label == scan.truth)[where]
     which = np.minimum((probability * BINS).astype(int), BINS - 1)
@@ -199,6 +192,18 @@ def reliability(label: Volume, confidence: Volume, scan: Scan) -> list[list[floa
         [float(np.bincount(which, weights, minlength=BINS)[b]) for weights in (np.ones(len(which)), probability, right)]
         for b in range(BINS)
     ]
+
+
+def object_box(scan: Scan) -> NDArray[np.bool_]:
+    """Return True in the box around the true object, grown by a tenth."""
+    box = []
+    for axis in range(3):
+        (occupied,) = np.nonzero((scan.truth > 0).any(axis=tuple(other for other in range(3) if other != axis)))
+        margin = (occupied[-1] - occupied[0]) // 10 + 1
+        box.append(slice(max(0, occupied[0] - margin), occupied[-1] + margin + 1))
+    inside = np.zeros(scan.truth.shape, bool)
+    inside[tuple(box)] = True
+    return inside
 
 
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
@@ -257,7 +262,7 @@ def machine() -> dict[str, object]:
     return {"cpu": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
 
 
-def _read(image: Path) -> Scan:
+def read_scan(image: Path) -> Scan:
     """Read a scan and its dense label, and keep the three slices of largest area."""
     volume = read_volume(image)
     case = image.name.removesuffix("_0000.nii.gz")
@@ -267,7 +272,7 @@ def _read(image: Path) -> Scan:
     return Scan(image=volume.array, truth=truth, spacing_mm=volume.geometry.spacing_mm, annotation=annotation)
 
 
-def _sets(data: Path, wanted: list[str] | None) -> Iterator[tuple[str, Path]]:
+def find_sets(data: Path, wanted: list[str] | None) -> Iterator[tuple[str, Path]]:
     """Yield (name, folder of images and labels) of each set in DIR."""
     if (data / "labelled" / "images").is_dir():
         yield data.name, data / "labelled"

@@ -1,0 +1,148 @@
+"""Fit the confidence of fused labels and test it on other cases: `python benchmarks/fusion_confidence.py --data DIR`.
+
+DIR is laid out as for benchmarks/propagation.py. The first half of each set's cases gives the two models of
+`sparse_annotation_tools.fusion`; the second half shows whether voxels of confidence c are right about c of the time,
+with the models as they are in the package and as fitted now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from propagation import SETTINGS, Scan, find_sets, machine, object_box, read_scan  # the benchmark beside this one
+from scipy.optimize import minimize
+
+from sparse_annotation_tools.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, gather_evidence
+from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.propagation import propagate
+
+SAMPLES = 40_000  # voxels per case
+BINS = 10
+MODELS = (BACKGROUND, FOREGROUND)
+
+
+def main() -> None:
+    """Sample every case, fit on the first halves, print reliability on the second halves."""
+    arguments = _parse()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        sampled = {}
+        for name, folder in find_sets(arguments.data, arguments.sets):
+            cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
+            tasks = [(work / f"{name}-{path.name.removesuffix('.nii.gz')}.npz", path) for path in cases]
+            sampled[name] = run_in_processes(sample, tasks, processes=arguments.np, description=name)
+    training = [case for samples in sampled.values() for case in samples[: (len(samples) + 1) // 2]]
+    fitted = (fit(training, foreground=False), fit(training, foreground=True))
+    for title, model in zip(("BACKGROUND", "FOREGROUND"), fitted, strict=True):
+        print(title, {name: round(value, 2) for name, value in asdict(model).items()})
+    figures: dict[str, Any] = {}
+    for name, samples in sampled.items():
+        rest = samples[(len(samples) + 1) // 2 :]
+        figures[name] = {
+            title: reliability(rest, models) for title, models in (("package", MODELS), ("fitted", fitted))
+        }
+        for title, found in figures[name].items():
+            print(f"{name}, {len(rest)} cases left out, {title} models: calibration error {found['error']:.4f}")
+            for row in ("confidence", "right", "share"):
+                print(f"  {row:10s} " + " ".join(f"{value:6.3f}" for value in found[row]))
+    models = {"background": asdict(fitted[0]), "foreground": asdict(fitted[1])}
+    print(json.dumps({"benchmark": "fusion_confidence", "models": models, "sets": figures, "machine": machine()}))
+
+
+def sample(path: Path, image: Path) -> dict[str, NDArray[Any]]:
+    """Return features [n, 3] that support the label, the label's side and whether it is right, of n undrawn voxels."""
+    if path.is_file():
+        with np.load(path) as stored:
+            return dict(stored)
+    scan = read_scan(image)
+    near, far, bound, label = _evidence(scan)
+    where = np.flatnonzero((object_box(scan) & (scan.annotation.volume() < 0)).ravel())
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(where, min(SAMPLES, len(where)), replace=False)
+    features = np.stack([field.ravel()[chosen] for field in (near, far, bound)], axis=1)
+    foreground = label.ravel()[chosen] > 0
+    found = {
+        "features": np.where(foreground[:, None], features, -features),
+        "foreground": foreground,
+        "right": label.ravel()[chosen] == scan.truth.ravel()[chosen],
+    }
+    np.savez(path, **found)
+    return found
+
+
+def _evidence(scan: Scan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return near, far and bound of the likeliest class, and the label, as `fuse` decides it."""
+    planes, drawn = scan.annotation.planes, scan.annotation.drawn
+    propagated = np.stack(
+        [
+            propagate(scan.image, scan.spacing_mm, axis, index, label, SETTINGS["default"])
+            for (axis, index), label in zip(planes, drawn, strict=True)
+        ]
+    )
+    found = dict(gather_evidence(propagated, planes, scan.annotation.volume(), scan.classes, scan.spacing_mm))
+    best = np.argmax([evidence.near for evidence in found.values()], axis=0)
+    near, far, bound = (
+        np.asarray(np.choose(best, [getattr(evidence, name) for evidence in found.values()]))
+        for name in ("near", "far", "bound")
+    )
+    return near, far, bound, np.where(near > 0, np.array(list(found), np.uint8)[best], 0)
+
+
+def fit(cases: list[dict[str, NDArray[Any]]], *, foreground: bool) -> ConfidenceModel:
+    """Fit a logistic model with weights of at least 0, so that no support ever makes a label less certain."""
+    kept = [case["foreground"] == foreground for case in cases]
+    features = np.concatenate([case["features"][keep] for case, keep in zip(cases, kept, strict=True)])
+    inputs = np.column_stack([features, np.ones(len(features))])
+    sign = np.where(np.concatenate([case["right"][keep] for case, keep in zip(cases, kept, strict=True)]), 1.0, -1.0)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (inputs @ weights)
+        slope = -(inputs.T @ (sign / (1 + np.exp(margin)))) / len(sign)
+        return float(np.logaddexp(0, -margin).mean() + 1e-5 * weights @ weights), slope + 2e-5 * weights
+
+    bounds = [(0, None)] * 3 + [(None, None)]
+    near, far, bound, constant = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return ConfidenceModel(near=float(near), far=float(far), bound=float(bound), constant=float(constant))
+
+
+def reliability(
+    cases: list[dict[str, NDArray[Any]]], models: tuple[ConfidenceModel, ConfidenceModel]
+) -> dict[str, Any]:
+    """Return mean confidence, share that is right, and share of voxels per bin, and the expected calibration error."""
+    features = np.concatenate([case["features"] for case in cases]).astype(np.float32)
+    foreground = np.concatenate([case["foreground"] for case in cases])
+    right = np.concatenate([case["right"] for case in cases])
+    background_sure, foreground_sure = (model.probability(*features.T) for model in models)
+    certain = np.where(foreground, foreground_sure, background_sure)
+    which = np.minimum((certain * BINS).astype(int), BINS - 1)
+    count = np.bincount(which, minlength=BINS)
+    sure, correct = np.bincount(which, certain, BINS), np.bincount(which, right, BINS)
+    used = count > 0
+    return {
+        "confidence": (sure[used] / count[used]).round(4).tolist(),
+        "right": (correct[used] / count[used]).round(4).tolist(),
+        "share": (count[used] / count.sum()).round(4).tolist(),
+        "error": round(float(np.abs(sure - correct).sum() / count.sum()), 4),
+    }
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="densely labelled scans")
+    parser.add_argument("--sets", nargs="+", metavar="NAME", help="which sets of DIR (default: all)")
+    parser.add_argument("--cases", type=int, metavar="N", help="the first N cases of each set (default: all)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep each case's samples here, and go on from them")
+    parser.add_argument("-np", type=int, default=1, help="processes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
