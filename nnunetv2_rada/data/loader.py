@@ -99,6 +99,15 @@ class TwoStreamLoader(nnUNetDataLoader):
         self.batches_made = 0
         self.thread_id = 0
 
+    def set_thread_id(self, thread_id: int) -> None:
+        """Start as a forked worker: compute with one thread, for the parent's OpenMP threads do not exist here.
+
+        `threadpool_limits` below does not reach the MKL inside torch, whose matrix products would wait for them for
+        ever.
+        """
+        super().set_thread_id(thread_id)
+        torch.set_num_threads(1)
+
     def generate_train_batch(self) -> dict[str, Any]:
         """Make this worker's next batch: the arguments of `method.base.Batch` (without embeddings), and `keys`."""
         iteration = self.first_iteration + self.thread_id + self.batches_made * max(1, self.num_workers)
@@ -114,7 +123,6 @@ class TwoStreamLoader(nnUNetDataLoader):
             samples = [self._labelled_sample(case) for case in labelled]
             images = [sample.pop("image") for sample in samples]
             images += [self._unlabelled_sample(case) for case in unlabelled]
-            # Inside the limit: in a forked worker, a second OpenMP thread would wait for its parent's threads for ever.
             batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
             batch["image"] = torch.stack(images)
         return {**batch, "keys": [*labelled, *unlabelled], "iteration": iteration}

@@ -186,7 +186,7 @@ def test_one_labelled_case_is_drawn_twice(folder):
 def test_a_worker_forked_after_parallel_computing_does_not_wait_for_ever(folder):
     """A forked worker computes with one thread: its parent's OpenMP threads do not exist in it."""
     large = replace(STREAM, views=(0, 1, 2) * 3)  # 36 864 voxels a sample: torch shares stacking them among threads
-    loader = make_loader(folder, large, workers=1)
+    loader = make_loader(folder, large, augment=True, workers=1)  # and rotation multiplies matrices
     augmenter = start_loader(loader, pin_memory=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -194,8 +194,9 @@ def test_a_worker_forked_after_parallel_computing_does_not_wait_for_ever(folder)
         torch.ones(2_000_000).exp().sum()  # starts the parent's second thread
         augmenter._start()  # forks here, where that thread belongs
         made = queue.Queue()
-        threading.Thread(target=lambda: made.put(next(augmenter)), daemon=True).start()
-        assert len(made.get(timeout=60)["image"]) == 4
+        threading.Thread(target=lambda: [made.put(next(augmenter)) for _ in range(8)], daemon=True).start()
+        for _ in range(8):
+            assert len(made.get(timeout=60)["image"]) == 4
     finally:
         augmenter._finish()
         torch.set_num_threads(threads)
