@@ -95,6 +95,17 @@ def test_peers_teach_on_unlabelled_samples_only(make_small, make_batch) -> None:
     assert float(method.scalars["trusted"]) == pytest.approx(2 / 3)
 
 
+def test_no_network_teaches_itself(make_small, make_batch) -> None:
+    """With three alike and certain networks, each hears exactly two peers."""
+    method = make_small(beta_schedule=1.0)
+    for network in method.networks.values():
+        nn.init.zeros_(network.output.weight)
+        with torch.no_grad():
+            network.output.bias.copy_(torch.tensor([0.0, 2.0]))
+    for loss in _losses(method, make_batch()).values():
+        assert float(loss) == pytest.approx(math.log1p(math.exp(-2)))
+
+
 def test_labels_off_the_planes_change_nothing_without_pseudo_labels(make_small, make_batch) -> None:
     """With pseudo_labels none every loss is bit-identical for any other label, distance and confidence there."""
     method, batch = make_small(pseudo_labels="none"), make_batch()
@@ -217,12 +228,12 @@ def test_samples_may_bring_their_own_image_embeddings(make_small, make_batch) ->
 
 
 def test_prediction_is_the_mean_softmax(make_small, make_batch) -> None:
-    """Softmax of the returned logits is the mean of the networks' softmaxes."""
+    """The returned logits are the log of the mean of the networks' softmaxes."""
     method = make_small().eval()
     image = make_batch().image
     with torch.no_grad():
         expected = torch.stack([network(image).softmax(dim=1) for network in method.networks.values()]).mean(dim=0)
-        torch.testing.assert_close(method.predict(image).softmax(dim=1), expected)
+        torch.testing.assert_close(method.predict(image).exp(), expected)
 
 
 def test_prediction_by_one_network(make_small, make_batch) -> None:

@@ -17,11 +17,11 @@ from sparse_annotation_tools.errors import UserError
 class _TwoConvs(Backbone):
     """The smallest possible backbone."""
 
-    bottleneck_channels, decoder_channels = 6, 3
+    bottleneck_channels, decoder_channels = 24, 20
 
     def __init__(self) -> None:
         super().__init__()
-        self.down, self.up = nn.Conv3d(1, 6, 2, stride=2), nn.ConvTranspose3d(6, 3, 2, stride=2)
+        self.down, self.up = nn.Conv3d(1, 24, 2, stride=2), nn.ConvTranspose3d(24, 20, 2, stride=2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         bottleneck = self.down(image)
