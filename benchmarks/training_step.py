@@ -37,7 +37,7 @@ from nnunetv2_rada.method.uncertainty import NOISE_LIMIT, NOISE_SD
 VIEWS = ("sagittal", "coronal", "axial")
 EMBEDDING_DIM = 512
 ITERATION = 3000  # the middle of training; no cost depends on it
-ROUNDS_S = 120  # no further round is begun that would end later than this
+ROUNDS_S = 75  # no further round is begun that would end later than this
 
 Update = Callable[[str, Tensor], None]
 Clock = Callable[[], float]
