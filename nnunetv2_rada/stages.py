@@ -22,6 +22,7 @@ from sparse_annotation_tools.errors import UserError
 
 _QUIET_SECONDS = 15.0  # between two progress lines where the terminal cannot rewrite one
 _GRACE_SECONDS = 10.0  # between asking a command to end and killing it
+_LOG_WIDTH = 160  # characters of each of these lines; nnU-Net prints whole plans on one
 _LOG_TAIL = 12  # lines of a failed stage's log that are shown
 
 
@@ -165,9 +166,10 @@ def run_command(
             _end(process)
     if status != 0:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
-        console.line("\n".join(f"      | {text}" for text in tail))
+        console.line("\n".join(f"      | {text[:_LOG_WIDTH]}" for text in tail))
+        how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
         raise UserError(
-            f"{program} ended with status {status}, expected 0; its whole output is in {log}; mend what it says and "
+            f"{program} {how}, expected status 0; its whole output is in {log}; mend what it says and "
             "run the same command again to go on"
         )
 

@@ -141,7 +141,9 @@ def _predicted_panels(case: CaseVolumes) -> list[_Panel]:
 def _plane_between(case: CaseVolumes) -> tuple[int, int]:
     """A plane halfway from an annotated one to the far end of the label: neither the best nor the worst place."""
     plane = next((plane for plane in case.planes if plane.view == "axial"), case.planes[0])
-    labels = [*case.propagated, *(label for label in (case.fused, case.truth) if label is not None)]
+    # The best knowledge of where the organ ends: a label propagated from one plane may run far past it.
+    known = case.truth if case.truth is not None else case.fused
+    labels = case.propagated if known is None else (known,)
     others = tuple(axis for axis in range(3) if axis != plane.axis)
     occupied = np.flatnonzero(np.any([(label > 0).any(axis=others) for label in labels], axis=0))
     if occupied.size == 0:

@@ -96,7 +96,9 @@ def test_output_goes_to_the_log_and_its_summary_to_the_console(
 
 def test_a_failing_command_is_shown_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last lines of the output and the log's path reach the user."""
-    with pytest.raises(UserError, match=r"python ended with status 3, expected 0; its whole output is in .*a\.log"):
+    with pytest.raises(
+        UserError, match=r"python ended with status 3, expected status 0; its whole output is in .*a\.log"
+    ):
         run_command(
             ["python", "-c", "print('no such disk'); raise SystemExit(3)"],
             log=tmp_path / "a.log",
@@ -105,6 +107,18 @@ def test_a_failing_command_is_shown_with_its_log(tmp_path: Path, capsys: pytest.
             summary=lambda line: None,
         )
     assert "no such disk" in capsys.readouterr().out
+
+
+def test_a_killed_command_is_told_from_a_failed_one(tmp_path: Path) -> None:
+    """A signal, as a machine without memory sends it, is named as such."""
+    with pytest.raises(UserError, match=r"python was killed by signal 9 \(out of memory\?\)"):
+        run_command(
+            ["python", "-c", "import os; os.kill(os.getpid(), 9)"],
+            log=tmp_path / "a.log",
+            environment={},
+            console=Console(rewrite=False),
+            summary=lambda line: None,
+        )
 
 
 def test_an_interruption_ends_the_command_and_its_workers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,18 @@ def test_panels_are_to_scale_and_head_up(tmp_path: Path) -> None:
     for axis in (1, 2):
         panel = _panel(upright, axis, 8, "")
         assert panel.image[0].mean() > panel.image[-1].mean()
+
+
+def test_propagation_is_judged_on_a_plane_through_the_organ(tmp_path: Path) -> None:
+    """A label that runs past the organ does not drag the plane out of it, and an annotated plane is not shown again."""
+    from sparse_annotation_tools.report.picture import _plane_between
+
+    case = RawDataset(_make_dataset(tmp_path)).read("train")
+    assert case.fused is not None
+    runaway = np.ones_like(case.fused)
+    axis, index = _plane_between(replace(case, propagated=(runaway,) * 3))
+    assert (np.moveaxis(case.fused, axis, 0)[index] > 0).any()
+    assert (axis, index) not in {(plane.axis, plane.index) for plane in case.planes}
 
 
 def test_the_worst_the_middle_and_the_best_prediction_are_shown(tmp_path: Path) -> None:
