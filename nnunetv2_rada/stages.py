@@ -167,9 +167,10 @@ def run_command(
     if status != 0:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
         console.line("\n".join(f"      | {text[:_LOG_WIDTH]}" for text in tail))
-        how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
+        how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+        hint = " (out of memory?)" if status == -9 else ""
         raise UserError(
-            f"{program} {how}, expected status 0; its whole output is in {log}; mend what it says and "
+            f"{program} {how}{hint}, expected status 0; its whole output is in {log}; mend what it says and "
             "run the same command again to go on"
         )
 

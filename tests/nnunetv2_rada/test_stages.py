@@ -109,11 +109,14 @@ def test_a_failing_command_is_shown_with_its_log(tmp_path: Path, capsys: pytest.
     assert "no such disk" in capsys.readouterr().out
 
 
-def test_a_killed_command_is_told_from_a_failed_one(tmp_path: Path) -> None:
-    """A signal, as a machine without memory sends it, is named as such."""
-    with pytest.raises(UserError, match=r"python was killed by signal 9 \(out of memory\?\)"):
+@pytest.mark.parametrize(
+    ("number", "found"), [(9, r"ended by signal 9 \(out of memory\?\),"), (15, "ended by signal 15,")]
+)
+def test_an_ended_command_is_told_from_a_failed_one(tmp_path: Path, number: int, found: str) -> None:
+    """A signal is named as such; only the one that a machine without memory sends is blamed on memory."""
+    with pytest.raises(UserError, match=found):
         run_command(
-            ["python", "-c", "import os; os.kill(os.getpid(), 9)"],
+            ["python", "-c", f"import os; os.kill(os.getpid(), {number})"],
             log=tmp_path / "a.log",
             environment={},
             console=Console(rewrite=False),
