@@ -181,15 +181,12 @@ def test_mistakes_come_up_before_a_dataset_is_made(clip_file: Path, tmp_path: Pa
     check(EmbeddingOptions(encoder="none"))
 
 
-def test_a_prompt_that_would_be_cut_is_refused(dataset: Path, clip_file: Path) -> None:
-    """CLIP reads 77 tokens; open_clip would cut the rest silently."""
-    with pytest.raises(UserError, match="tokens, but the text encoder reads 77"):
-        embed(dataset, clip_file, prompt="[CLS] " + "very " * 75)
-
-
-def test_a_prompt_of_77_tokens_is_read(dataset: Path, clip_file: Path) -> None:
-    """Two tokens mark start and end, two to three are the class's name."""
-    assert embed(dataset, clip_file, prompt="[CLS] " + "very " * 72).text_kt.shape == (2, 64)
+def test_a_prompt_of_77_tokens_is_read_and_one_of_78_is_refused(dataset: Path, clip_file: Path) -> None:
+    """CLIP reads 77 tokens, start and end included; open_clip would cut the rest silently."""
+    room = 77 - 2 - len(clip_encoder.open_clip.SimpleTokenizer().encode("bright ball"))
+    assert embed(dataset, clip_file, prompt="[CLS] " + "very " * room).text_kt.shape == (2, 64)
+    with pytest.raises(UserError, match="has 78 tokens, but the text encoder reads 77"):
+        embed(dataset, clip_file, prompt="[CLS] " + "very " * (room + 1))
 
 
 @pytest.mark.parametrize("missing", ["clip", "alpha"])
