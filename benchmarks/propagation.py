@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotation import Annotation, simulate_annotation
 from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.crossing import hold_to_planes
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.parallel import run_in_processes
@@ -101,12 +102,18 @@ def measure(work: Path, set_name: str, image: Path, method: str) -> dict[str, An
 
 def _measure_views(scan: Scan, method: str) -> dict[str, Any]:
     planes = scan.annotation.planes
+    annotation = scan.annotation.volume()
     start = time.process_time()
-    propagated = np.stack([_one_view(scan, method, k) for k in range(len(planes))])
+    raw = np.stack([_one_view(scan, method, k) for k in range(len(planes))])
+    propagated = raw
+    if method in SETTINGS and SETTINGS[method].hold_to_planes:
+        axes = [axis for axis, _ in planes]
+        held = [hold_to_planes(label, axis, annotation, scan.spacing_mm) for label, axis in zip(raw, axes, strict=True)]
+        propagated = np.stack(held)
     cpu_s = time.process_time() - start
     voted = dice(vote(propagated, planes, scan), scan.truth, scan.classes)
     start = time.process_time()
-    label, confidence = fuse(propagated, planes, scan.annotation.volume(), scan.classes, scan.spacing_mm)
+    label, confidence = fuse(raw, planes, annotation, scan.classes, scan.spacing_mm)
     fuse_cpu_s = time.process_time() - start
     views = [record.view for record in scan.annotation.slices]
     return {

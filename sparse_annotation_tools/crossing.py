@@ -10,15 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sparse_annotation_tools.object_size import Spacing, box_around, object_size_mm
+
 REACH = 0.2  # how far a line's correction reaches, in object sizes
+CAP = 0.3  # distance at which an outline is as good as none, in object sizes
 
 # A spacing across the slices so large that no distance ever crosses from one slice to the next.
 _APART_MM = 1e6
 
 
-def signed_distance(
-    mask: NDArray[np.bool_], axis: int, spacing_mm: tuple[float, float, float], *, cap_mm: float
-) -> NDArray[np.float32]:
+def hold_to_planes(
+    propagated: NDArray[np.uint8], axis: int, annotation: NDArray[np.int16], spacing_mm: Spacing
+) -> NDArray[np.uint8]:
+    """Return a propagated label whose outlines agree with all annotated planes.
+
+    Departure from the paper: it pastes the other annotated slices into a view, which this does too, but leaves the
+    label beside them as it was.
+
+    Args:
+        propagated: [z, y, x] classes propagated from one slice.
+        axis: array axis across that slice.
+        annotation: [z, y, x] drawn class of all annotated slices (0 is drawn background), -1 where nothing was drawn.
+        spacing_mm: voxel size along z, y and x.
+    """
+    drawn = annotation >= 0
+    held = np.where(drawn, annotation, propagated).astype(np.uint8)
+    classes = np.unique(propagated[propagated > 0])
+    if len(classes) == 0 or not (annotation > 0).any():
+        return held
+    size_mm = object_size_mm(annotation, spacing_mm)
+    box = box_around(propagated > 0, spacing_mm, REACH * size_mm)
+    best = np.zeros(propagated[box].shape, np.float32)
+    label = np.zeros(best.shape, np.uint8)
+    for value in classes:
+        known = np.where(drawn[box], annotation[box] == value, -1).astype(np.int8)
+        distance = signed_distance(propagated[box] == value, axis, spacing_mm, cap_mm=CAP * size_mm)
+        distance = corrected_distance(distance, known, axis, spacing_mm, reach_mm=REACH * size_mm)
+        label[distance > best] = value
+        best = np.maximum(best, distance)
+    held[box] = np.where(drawn[box], held[box], label)
+    return held
+
+
+def signed_distance(mask: NDArray[np.bool_], axis: int, spacing_mm: Spacing, *, cap_mm: float) -> NDArray[np.float32]:
     """Return the in-plane distance to the outline in every slice across `axis`: positive inside, never 0.
 
     Args:
@@ -42,7 +76,7 @@ def corrected_distance(
     distance: NDArray[np.float32],
     known: NDArray[np.int8],
     axis: int,
-    spacing_mm: tuple[float, float, float],
+    spacing_mm: Spacing,
     *,
     reach_mm: float,
 ) -> NDArray[np.float32]:

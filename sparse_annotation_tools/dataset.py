@@ -238,7 +238,7 @@ def _write_cases(
         record = asdict(case.record)
         if not state.is_done(case.files.case, record):
             arguments = (request.folder, case, _propagated_files(request, state, case))
-            values = (tuple(request.classes.values()), request.ignore)
+            values = (tuple(request.classes.values()), request.ignore, request.propagation)
             tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
     for files, hashes in test.items():
         if not state.is_done(files.case, hashes):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sparse_annotation_tools.atomic import atomic_path, write_json
+from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.crossing import hold_to_planes
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.inspection import InspectedCase, read_label_on
+from sparse_annotation_tools.propagation import PropagationSettings
 from sparse_annotation_tools.schema import IGNORE, CasesFile, RadaFolder
 from sparse_annotation_tools.sources import CaseFiles
 from sparse_annotation_tools.splits import make_splits
@@ -34,7 +35,12 @@ def expected_files(folder: Path, plan: CasesFile) -> Iterable[Path]:
 
 
 def write_training_case(
-    folder: Path, case: InspectedCase, propagated: Sequence[Path], classes: Sequence[int], ignore: int
+    folder: Path,
+    case: InspectedCase,
+    propagated: Sequence[Path],
+    classes: Sequence[int],
+    ignore: int,
+    settings: PropagationSettings,
 ) -> None:
     """Write every file of one training case.
 
@@ -44,6 +50,7 @@ def write_training_case(
         propagated: the label propagated from each annotated slice.
         classes: foreground values.
         ignore: value of voxels that nobody annotated.
+        settings: of the propagation.
     """
     name, geometry = case.files.case, case.geometry
     for channel, image in enumerate(case.files.images):
@@ -53,10 +60,11 @@ def write_training_case(
         annotation = case.annotation.volume()
         label = np.where(annotation >= 0, annotation, label)
         rada = RadaFolder(root=folder / "rada")
-        for k, path in enumerate(propagated):
-            with atomic_path(rada.propagated(name, k)) as temporary:
-                shutil.copyfile(path, temporary)
         volumes = np.stack([read_volume(path).array for path in propagated])
+        for k, (volume, (axis, _)) in enumerate(zip(volumes, case.annotation.planes, strict=True)):
+            if settings.hold_to_planes:
+                volume = hold_to_planes(volume, axis, annotation, geometry.spacing_mm)
+            write_label(rada.propagated(name, k), volume, geometry)
         fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes, geometry.spacing_mm)
         write_label(rada.fused(name), fused, geometry)
         write_label(rada.confidence(name), confidence, geometry)

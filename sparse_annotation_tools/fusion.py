@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.crossing import REACH, corrected_distance, signed_distance
+from sparse_annotation_tools.crossing import CAP, REACH, corrected_distance, signed_distance
+from sparse_annotation_tools.object_size import Spacing, box_around, object_size_mm
 from sparse_annotation_tools.planes import Plane, on_plane
 
-Spacing = tuple[float, float, float]
 Field = NDArray[np.float32]
 
 # Lengths in object sizes and weights. Chosen by mean Dice on the first half of the labelled cases of left atrium (full
@@ -90,8 +90,9 @@ def fuse(
     """
     label = np.zeros(annotation.shape, np.uint8)
     confidence = np.full(annotation.shape, _SURE - 1, np.uint8)
-    box = _box(propagated, annotation, spacing_mm)
-    if box is not None:
+    if (annotation > 0).any():
+        foreground = (propagated > 0).any(axis=0) | (annotation > 0)
+        box = box_around(foreground, spacing_mm, _BOX_MARGIN * object_size_mm(annotation, spacing_mm))
         # A plane without foreground may lie outside the box; what it shows, background, is in the annotation.
         shown = [k for k, plane in enumerate(planes) if (annotation[on_plane(plane)] > 0).any()]
         inside = [(planes[k][0], planes[k][1] - box[planes[k][0]].start) for k in shown]
@@ -121,7 +122,7 @@ def gather_evidence(
         far = np.zeros(annotation.shape, np.float32)
         for k in shown:
             axis, _ = planes[k]
-            outline = signed_distance(propagated[k] == value, axis, spacing_mm, cap_mm=0.3 * size_mm)
+            outline = signed_distance(propagated[k] == value, axis, spacing_mm, cap_mm=CAP * size_mm)
             outline = corrected_distance(outline, known, axis, spacing_mm, reach_mm=REACH * size_mm)
             vote = np.tanh(outline / (_SOFTNESS * size_mm))
             distance = _distance_mm(annotation.shape, planes[k], spacing_mm) / size_mm
@@ -132,24 +133,6 @@ def gather_evidence(
             near -= _OUTSIDE / 2 * (1 - np.tanh(extent / _BOUND_SHARP))
         bound = np.zeros_like(near) if extent is None else np.tanh(extent / _BOUND_WIDE)
         yield value, Evidence(near=near, far=far, bound=bound)
-
-
-def object_size_mm(annotation: NDArray[np.int16], spacing_mm: Spacing) -> float:
-    """Return the geometric mean of the drawn foreground's sides, along the axes that a plane runs along.
-
-    Raises:
-        ValueError: nothing is drawn as foreground.
-    """
-    foreground = annotation > 0
-    sides = []
-    for axis, step in enumerate(spacing_mm):
-        others = tuple(other for other in range(3) if other != axis)
-        (occupied,) = np.nonzero(foreground.any(axis=others))
-        if len(occupied) == 0:
-            raise ValueError("the annotation shows no foreground")
-        if occupied[-1] > occupied[0]:
-            sides.append(float(occupied[-1] - occupied[0] + 1) * step)
-    return float(np.exp(np.mean(np.log(sides)))) if sides else min(spacing_mm)
 
 
 def _decide(evidence: dict[int, Evidence], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -201,20 +184,3 @@ def _distance_mm(shape: tuple[int, ...], plane: Plane, spacing_mm: Spacing) -> F
     along[axis] = -1
     distance: Field = np.abs(np.arange(shape[axis], dtype=np.float32) - index).reshape(along)
     return distance * np.float32(spacing_mm[axis])
-
-
-def _box(
-    propagated: NDArray[np.uint8], annotation: NDArray[np.int16], spacing_mm: Spacing
-) -> tuple[slice, slice, slice] | None:
-    """Return where any foreground is, with a margin; None where nothing is drawn as foreground."""
-    if not (annotation > 0).any():
-        return None
-    margin_mm = _BOX_MARGIN * object_size_mm(annotation, spacing_mm)
-    foreground = (propagated > 0).any(axis=0) | (annotation > 0)
-    sides = []
-    for axis, step in enumerate(spacing_mm):
-        (occupied,) = np.nonzero(foreground.any(axis=tuple(other for other in range(3) if other != axis)))
-        margin = int(np.ceil(margin_mm / step))
-        sides.append(slice(max(0, int(occupied[0]) - margin), int(occupied[-1]) + 1 + margin))
-    z, y, x = sides
-    return z, y, x

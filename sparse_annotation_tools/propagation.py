@@ -26,7 +26,7 @@ class PropagationSettings:
 
     transform: str = "SyNOnly"
     """ANTs transform. Departure from the paper: between adjacent slices SyNRA's rigid and affine stages buy nothing."""
-    reg_iterations: tuple[int, ...] = (10,)
+    reg_iterations: tuple[int, ...] = (7,)
     """Iterations of the deformable stage, coarse to fine."""
     pixel_mm: float = 1.25
     """Finer images are shrunk, by a whole factor, to about this pixel size before they are registered."""
@@ -41,6 +41,9 @@ class PropagationSettings:
     """Side of the kernel in pixels, instead of `morphology_mm`."""
     margin_mm: float | None = 8.0
     """Each registration sees the label's box and this margin around it; None is the full frame."""
+
+    hold_to_planes: bool = True
+    """Afterwards, let the annotated planes that cross a propagated label correct its outline (`crossing.py`)."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""
@@ -59,6 +62,7 @@ class PropagationSettings:
             interpolator="nearestNeighbor",
             morphology_pixels=5,
             margin_mm=None,
+            hold_to_planes=False,
         )
 
     def kernel(self, spacing_mm: tuple[float, float]) -> tuple[int, int]:

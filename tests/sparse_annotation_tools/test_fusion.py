@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.fusion import fuse, object_size_mm
+from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.planes import Plane, on_plane
 
 SHAPE = (24, 28, 32)
@@ -18,7 +18,8 @@ PLANES = [(0, 12), (1, 14), (2, 16)]
 def ball(radius: float = 8) -> NDArray[np.uint8]:
     """Return a ball in the middle of the volume."""
     z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-    return ((z - 12) ** 2 + (y - 14) ** 2 + (x - 16) ** 2 < radius**2).astype(np.uint8)
+    inside: NDArray[np.uint8] = ((z - 12) ** 2 + (y - 14) ** 2 + (x - 16) ** 2 < radius**2).astype(np.uint8)
+    return inside
 
 
 def annotate(label: NDArray[np.uint8], planes: Sequence[Plane]) -> NDArray[np.int16]:
@@ -139,11 +140,3 @@ def test_only_the_ratio_of_spacings_matters(factor: float) -> None:
     expected = fuse(propagated, PLANES, annotation, [1])
     scaled = fuse(propagated, PLANES, annotation, [1], (factor, factor, factor))
     np.testing.assert_array_equal(scaled[0], expected[0])
-
-
-def test_the_object_size_ignores_the_axis_that_no_plane_runs_along() -> None:
-    """One plane tells two sides of the object, three planes tell all three."""
-    box = np.zeros(SHAPE, np.uint8)
-    box[8:16, 10:20, 6:26] = 1
-    assert object_size_mm(annotate(box, PLANES), (1.0, 1.0, 1.0)) == pytest.approx((8 * 10 * 20) ** (1 / 3))
-    assert object_size_mm(annotate(box, PLANES[:1]), (1.0, 2.0, 1.0)) == pytest.approx((20 * 20) ** 0.5)
