@@ -26,6 +26,7 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
@@ -110,7 +111,8 @@ class Subject:
         )
         assert isinstance(method, co_training.CoTraining)
         assert method.prompts is not None
-        method.prompts.assign(text=torch.randn(1, EMBEDDING_DIM), image=torch.randn(1, EMBEDDING_DIM))
+        text, image = functional.normalize(torch.randn(2, 1, EMBEDDING_DIM), dim=2)
+        method.prompts.assign(text=text, image=image)
         self.method = method.to(device)
         self.device = device
         self.optimizers: dict[str, Optimizer] = method.optimizers()

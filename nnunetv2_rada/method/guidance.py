@@ -58,7 +58,9 @@ class Prompts(nn.Module):
 
     @torch.no_grad()
     def assign(self, *, text: Tensor | None = None, image: Tensor | None = None) -> None:
-        """Take E_t [K, Dt] and E_v [K, Dv], L2-normalised here; a prompt that is left out is ignored.
+        """Take E_t [K, Dt] and E_v [K, Dv] as they are; a prompt that is left out is ignored.
+
+        Whether embeddings have length 1 is settled where they are stored (`rada-embed --normalise`).
 
         Raises:
             ValueError: a shape differs, an embedding is missing, or a value is not finite or a row all zero.
@@ -72,7 +74,7 @@ class Prompts(nn.Module):
             length = value.norm(dim=1)
             if not (torch.isfinite(length) & (length > 0)).all():
                 raise ValueError(f"every row of the {name} embedding must be finite and not zero")
-            buffer.copy_(F.normalize(value.to(buffer), dim=1))
+            buffer.copy_(value)
 
     def forward(self, image_embedding: Tensor | None = None) -> Tensor:
         """Return cat(E_t, E_v) [K, D], or [B, K, D] with the samples' own E_v [B, K, Dv].
@@ -81,7 +83,7 @@ class Prompts(nn.Module):
         """
         if image_embedding is None or self.image.shape[1] == 0:
             return torch.cat([self.text, self.image], dim=1)
-        own = F.normalize(image_embedding.to(self.image), dim=-1)
+        own = image_embedding.to(self.image)
         image = torch.where(torch.isfinite(own), own, self.image)
         return torch.cat([self.text.expand(len(image), -1, -1), image], dim=-1)
 

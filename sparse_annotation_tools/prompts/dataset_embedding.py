@@ -19,7 +19,7 @@ from sparse_annotation_tools.prompts.slices import (
     labelled_planes,
     preprocessing_record,
 )
-from sparse_annotation_tools.prompts.store import PromptStore, l2_normalised
+from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.prompts.templates import fill_template, resolve_template
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 
@@ -71,14 +71,14 @@ def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, option
     template = resolve_template(options.prompt, cases_file.modality)
     text_kt = np.zeros((len(classes), 0), dtype=np.float32)
     if template:
-        text_kt = _normalised(encoder.encode_text(fill_template(template, list(classes))), options)
+        text_kt = encoder.encode_text(fill_template(template, list(classes)))
     images: dict[str, dict[str, FloatArray]] = {}
     count = sum(len(cases_file.cases[case].slices) for case in cases_file.labelled)
     planes = labelled_planes(dataset_folder, cases_file, options)
     for plane in tqdm(planes, total=count, desc="encoding slices", unit="slice", disable=None):
         rows_kd = _encode_plane(plane, classes, encoder)
         if rows_kd is not None:
-            images.setdefault(plane.case, {})[plane.key] = _normalised(rows_kd, options)
+            images.setdefault(plane.case, {})[plane.key] = rows_kd
     _check_coverage(images, classes, cases_file)
     metadata = {
         **encoder.metadata,
@@ -87,7 +87,8 @@ def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, option
         "normalise": options.normalise,
         "preprocessing": preprocessing_record(cases_file, options),
     }
-    return PromptStore(classes=tuple(classes), text_kt=text_kt, images=images, metadata=metadata)
+    store = PromptStore(classes=tuple(classes), text_kt=text_kt, images=images, metadata=metadata)
+    return store if options.normalise == "raw" else store.normalised()
 
 
 def report(store: PromptStore, cases_file: CasesFile) -> None:
@@ -109,10 +110,6 @@ def _encode_plane(plane: LabelledPlane, classes: dict[str, int], encoder: Encode
     size = len(next(iter(rows.values())))
     absent = np.full(size, np.nan, dtype=np.float32)
     return np.stack([rows.get(position, absent) for position in range(len(classes))])
-
-
-def _normalised(rows: FloatArray, options: EmbeddingOptions) -> FloatArray:
-    return l2_normalised(rows) if options.normalise == "l2" else rows.astype(np.float32)
 
 
 def _check_coverage(images: dict[str, dict[str, FloatArray]], classes: dict[str, int], cases_file: CasesFile) -> None:

@@ -76,6 +76,16 @@ class EmbeddingOptions:
             raise UserError(
                 f"--precomputed-file has no meaning with --encoder {self.encoder}; give --encoder precomputed"
             )
+        if self.encoder == "precomputed":
+            for option, name in (
+                ("--prompt", "prompt"),
+                ("--prompt-planes", "prompt_planes"),
+                ("--normalise", "normalise"),
+            ):
+                if getattr(self, name) != getattr(EmbeddingOptions, name):
+                    raise UserError(
+                        f"{option} has no meaning with --encoder precomputed: the file itself says it; leave it out"
+                    )
         if self.encoder == "random" and self.seed is None:
             raise UserError("--encoder random needs a seed; give --encoder-seed N")
         if self.ct_window[0] <= 0:

@@ -11,6 +11,9 @@ Metadata, text: `schema_version`, `encoder`, `classes` (a JSON list of names), `
 encoder, `architecture`, `clip_sha256`, `alpha_sha256`, `template`, `preprocessing`, `stamp`. A file made elsewhere
 needs the first three only.
 
+With `normalise` = `l2` (the default) rows of text and image are scaled to length 1 when they are read, and so is every
+mean of them; with `raw` nothing is ever scaled, and the networks get the numbers of the file.
+
 Shape suffixes: K classes, D image embedding, T text embedding, n prompt planes.
 """
 
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +111,7 @@ class PromptStore:
         blocks = []
         for views in self._blocks(concat):
             rows_nkd = np.stack([self._case_rows(case, views) for case in cases])
-            blocks.append(self._normalised(_mean_of_present(rows_nkd)))
+            blocks.append(self._scaled(_mean_of_present(rows_nkd)))
         pooled = np.concatenate(blocks, axis=1)
         missing = [name for name, row in zip(self.classes, pooled, strict=True) if np.isnan(row).any()]
         if missing:
@@ -158,6 +161,13 @@ class PromptStore:
                 elif not set(shown) & set(self.prompt_planes):
                     lines.append(f"{case}: {name} is not on a prompt plane; embedded from {', '.join(shown)}")
         return lines
+
+    def normalised(self) -> PromptStore:
+        """Return the same embeddings, each scaled to length 1."""
+        images = {
+            case: {key: l2_normalised(rows) for key, rows in slices.items()} for case, slices in self.images.items()
+        }
+        return replace(self, text_kt=l2_normalised(self.text_kt), images=images)
 
     def save(self, path: Path) -> None:
         """Write the file atomically, the same bytes for the same content."""
@@ -210,18 +220,18 @@ class PromptStore:
         everywhere = _mean_of_present(np.stack(list(slices.values())))
         named = [slices[view] for view in views if view in slices]
         rows = _mean_of_present(np.stack(named)) if named else everywhere
-        return self._normalised(np.where(np.isnan(rows), everywhere, rows))
+        return self._scaled(np.where(np.isnan(rows), everywhere, rows))
 
-    def _normalised(self, rows_kd: FloatArray) -> FloatArray:
+    def _scaled(self, rows_kd: FloatArray) -> FloatArray:
         if self.normalise == "raw":
             return rows_kd
         return l2_normalised(rows_kd)
 
 
 def l2_normalised(rows_kd: FloatArray) -> FloatArray:
-    """Scale each row to length 1; rows of NaN stay NaN, rows of zeros stay zero."""
+    """Scale each row to length 1; rows of NaN stay NaN, and rows of zeros or of length 1 do not change a bit."""
     length = np.linalg.norm(rows_kd, axis=1, keepdims=True)
-    scaled: FloatArray = rows_kd / np.where(length == 0, 1, length)
+    scaled: FloatArray = rows_kd / np.where((length == 0) | (np.abs(length - 1) < 1e-6), 1, length)
     return scaled.astype(np.float32)
 
 
@@ -270,17 +280,20 @@ def _checked(
         images.setdefault(case, {})[key] = tensor
     if not images:
         raise UserError(f"{path} holds no image embedding; {_REMAKE}")
-    _check_finite(path, tensors)
-    return PromptStore(classes=names, text_kt=tensors["text"], images=images, metadata=metadata)
+    _check_values(path, tensors)
+    store = PromptStore(classes=names, text_kt=tensors["text"], images=images, metadata=metadata)
+    return store if store.normalise == "raw" else store.normalised()
 
 
-def _check_finite(path: Path, tensors: Mapping[str, FloatArray]) -> None:
-    """Rows of image embeddings are finite or wholly NaN (an absent class); text rows are finite."""
+def _check_values(path: Path, tensors: Mapping[str, FloatArray]) -> None:
+    """Rows of image embeddings are finite or wholly NaN (an absent class); text rows are finite; none is all zero."""
     for name, tensor in tensors.items():
         finite = np.isfinite(tensor)
         absent = np.isnan(tensor).all(axis=1, keepdims=True) & (name != "text")
         if not (finite | absent).all():
             raise UserError(f"{path}: tensor {name!r} holds infinite or NaN numbers; {_REMAKE}")
+        if tensor.shape[1] and not tensor.any(axis=1).all():
+            raise UserError(f"{path}: tensor {name!r} has a row of zeros, which says nothing of its class; {_REMAKE}")
 
 
 def _check_field(path: Path, field: str, ok: bool, expected: str) -> None:

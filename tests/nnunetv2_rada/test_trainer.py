@@ -1,5 +1,6 @@
 """The trainer's hooks one by one; tests/end_to_end drives them through the stock commands."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,15 +10,17 @@ import torch
 from nnunetv2_rada.annotated_dice import annotated_counts, mean_dice
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
+from nnunetv2_rada.method.guidance import Prompts
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
 from sparse_annotation_tools.prompts.store import PromptStore
 
 
 def make_prompts(changed=None):
-    """Embeddings of three labelled cases; `changed` gets others."""
+    """Embeddings of three labelled cases and one that is not; `changed` gets others."""
     rng = np.random.default_rng(0)
-    images = {name: {"axial": rng.normal(size=(2, 8)).astype(np.float32)} for name in ("one", "two", "held_out")}
+    names = ("one", "two", "held_out", "unlabelled")
+    images = {name: {"axial": rng.normal(size=(2, 8)).astype(np.float32)} for name in names}
     if changed:
         images[changed]["axial"] += 1
     text = rng.normal(size=(2, 4)).astype(np.float32)
@@ -35,12 +38,46 @@ def make_trainer(prompts, **settings):
     )
 
 
-def test_embeddings_of_held_out_cases_change_nothing():
-    """E_v is pooled over the labelled training cases of the fold alone."""
-    pooled = nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts()))[1]
-    other = nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts("held_out")))[1]
-    assert torch.equal(pooled, other)
-    assert not torch.equal(pooled, nnUNetTrainerRADA._pooled_embeddings(make_trainer(make_prompts("one")))[1])
+@pytest.mark.parametrize("image_embedding", ["pooled", "per_case"])
+@pytest.mark.parametrize("other", ["held_out", "unlabelled"])
+def test_embeddings_of_other_than_labelled_training_cases_change_nothing(other, image_embedding):
+    """Not one bit of what the networks get, neither pooled nor for the samples of a batch."""
+
+    def seen(changed):
+        trainer = make_trainer(make_prompts(changed), image_embedding=image_embedding)
+        own = nnUNetTrainerRADA._own_embeddings(trainer, ["one", "two", "held_out", "unlabelled"])
+        return [*nnUNetTrainerRADA._pooled_embeddings(trainer), torch.zeros(1) if own is None else own.nan_to_num(-9)]
+
+    assert all(torch.equal(*pair) for pair in zip(seen(None), seen(other), strict=True))
+    assert not torch.equal(seen(None)[1], seen("one")[1])
+
+
+def test_raw_embeddings_reach_the_networks_raw(tmp_path):
+    """What the file of a `--normalise raw` dataset holds is what networks get, text and image, pooled and per case."""
+    made = make_prompts()
+    path = tmp_path / "prompts.safetensors"
+    replace(made, metadata={"encoder": "mine", "normalise": "raw"}).save(path)
+    trainer = make_trainer(PromptStore.load(path), image_embedding="per_case")
+    text, image = nnUNetTrainerRADA._pooled_embeddings(trainer)
+    prompts = Prompts(num_foreground=2, text_dim=4, image_dim=8)
+    prompts.assign(text=text, image=image)
+    one, two = (made.images[name]["axial"] for name in ("one", "two"))
+    np.testing.assert_array_equal(prompts()[:, :4], made.text_kt)
+    np.testing.assert_allclose(prompts()[:, 4:], (one + two) / 2, rtol=1e-6)
+    own = prompts(nnUNetTrainerRADA._own_embeddings(trainer, ["two", "unlabelled"]))
+    np.testing.assert_array_equal(own[0, :, 4:], two)
+    np.testing.assert_array_equal(own[1], prompts())
+
+
+def test_other_embeddings_reach_the_networks_with_length_one(tmp_path):
+    """Unless the file says raw: text, pooled image and a sample's own image."""
+    path = tmp_path / "prompts.safetensors"
+    make_prompts().save(path)
+    trainer = make_trainer(PromptStore.load(path), image_embedding="per_case")
+    text, image = nnUNetTrainerRADA._pooled_embeddings(trainer)
+    own = nnUNetTrainerRADA._own_embeddings(trainer, ["two"])
+    for rows in (text, image, own[0]):
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
 
 
 def test_pooled_samples_bring_no_embedding_of_their_own():

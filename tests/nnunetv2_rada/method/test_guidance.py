@@ -188,14 +188,13 @@ def test_a_sample_may_bring_its_own_image_embedding() -> None:
     torch.testing.assert_close(changed[1, 2], pooled[1, 2])
 
 
-def test_own_embeddings_are_normalised_like_the_pooled_one() -> None:
-    """The length of an embedding carries nothing."""
-    prompts = _network().prompts
-    assert prompts is not None
-    own = torch.randn(3, 1, 8)
-    torch.testing.assert_close(prompts(own), prompts(7 * own))
-    torch.testing.assert_close(prompts(own)[..., 12:].norm(dim=-1), torch.ones(3, 1))
-    torch.testing.assert_close(prompts()[:, :12].norm(dim=-1), torch.ones(1))
+def test_embeddings_reach_the_adapter_as_they_are() -> None:
+    """Pooled or a sample's own, text or image: their length is the store's business (`--normalise`)."""
+    prompts = Prompts(num_foreground=1, text_dim=3, image_dim=2)
+    prompts.assign(text=torch.tensor([[3.0, 0.0, 4.0]]), image=torch.tensor([[0.0, 0.5]]))
+    assert prompts().tolist() == [[3, 0, 4, 0, 0.5]]
+    own = torch.tensor([[[7.0, 1.0]], [[torch.nan, torch.nan]]])
+    assert prompts(own).tolist() == [[[3, 0, 4, 7, 1]], [[3, 0, 4, 0, 0.5]]]
 
 
 def test_embeddings_travel_with_the_weights() -> None:

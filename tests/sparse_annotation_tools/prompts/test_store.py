@@ -74,6 +74,37 @@ def test_raw_embeddings_are_averaged_as_they_are() -> None:
     np.testing.assert_allclose(pooled[0], [0.5, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("normalise", "text", "image"),
+    [({}, [0.6, 0.8], [0, 1]), ({"normalise": "l2"}, [0.6, 0.8], [0, 1]), ({"normalise": "raw"}, [3, 4], [0, 20])],
+)
+def test_a_file_is_read_as_its_normalisation_says(
+    tmp_path: Path, normalise: dict[str, str], text: list[float], image: list[float]
+) -> None:
+    """Rows of text and image alike: of length 1 unless the file says raw, where not a bit changes."""
+    path = tmp_path / "p.safetensors"
+    tensors = {
+        "text": rows([3, 4], [5, 0]),
+        "image/a/axial": rows([0, 20], ABSENT),
+        "image/b/axial": rows(*[[1, 0]] * 2),
+    }
+    save_file(tensors, path, metadata={**METADATA, **normalise})
+    store = PromptStore.load(path)
+    np.testing.assert_array_equal(store.text_kt[0], np.array(text, np.float32))
+    np.testing.assert_array_equal(store.images["a"]["axial"], rows(image, ABSENT))
+    np.testing.assert_array_equal(store.case_image_embedding("a", fallback=rows([9, 9], [9, 9]))[0], image)
+
+
+def test_reading_what_was_written_does_not_scale_again(tmp_path: Path) -> None:
+    """Embeddings of length 1 come back bit for bit, however often they are copied."""
+    path = tmp_path / "p.safetensors"
+    odd = np.random.default_rng(0).normal(size=(2, 512)).astype(np.float32)
+    store = replace(make_store(), text_kt=odd, images={"a": {"axial": odd}}).normalised()
+    store.save(path)
+    np.testing.assert_array_equal(PromptStore.load(path).text_kt, store.text_kt)
+    np.testing.assert_array_equal(PromptStore.load(path).images["a"]["axial"], store.images["a"]["axial"])
+
+
 def test_a_repeated_plane_is_that_plane() -> None:
     """AA equals A, as embeddings of the named planes are averaged."""
     np.testing.assert_array_equal(
@@ -174,6 +205,8 @@ GOOD = np.ones((2, 3), np.float32)
         ({"text": GOOD, "image/a/oblique": GOOD}, METADATA, "image/CASE/VIEW"),
         ({"text": GOOD, "image/a/axial": np.array([[1, 1, ABSENT]] * 2, np.float32)}, METADATA, "infinite or NaN"),
         ({"text": GOOD * np.float32(ABSENT), "image/a/axial": GOOD}, METADATA, "infinite or NaN"),
+        ({"text": GOOD * 0, "image/a/axial": GOOD}, METADATA, "'text' has a row of zeros"),
+        ({"text": GOOD, "image/a/axial": GOOD * 0}, METADATA, "'image/a/axial' has a row of zeros"),
         ({"text": GOOD, "image/a/axial": GOOD}, {**METADATA, "schema_version": "9"}, "schema_version 9"),
         (
             {"text": GOOD, "image/a/axial": GOOD},
