@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.case_list import read_case_list
 from sparse_annotation_tools.dataset_files import (
     expected_files,
     write_dataset_json,
@@ -80,6 +81,8 @@ def make_dataset(
     if not state.open(plan, overwrite=request.overwrite):
         if all(path.is_file() for path in expected_files(request.folder, plan)):
             warn(f"{request.dataset} is complete already; only the embeddings are made again")
+            if request.modality == "CT":
+                _write_fingerprint(request, cases)
             embed(request.folder)
             return CasesFile.load(state.rada)
         state.begin(plan)
@@ -94,15 +97,8 @@ def make_dataset(
 
 
 def _collect(request: DatasetRequest) -> Inputs:
-    labelled = labelled_cases(request.images, request.labels, options=("--images", "--labels"))
-    unlabelled = unlabelled_cases(request.unlabelled, option="--unlabelled") if request.unlabelled else []
-    test: list[CaseFiles] = []
-    if request.test_images and request.test_labels:
-        test = labelled_cases(request.test_images, request.test_labels, options=("--test-images", "--test-labels"))
-    elif request.test_images:
-        test = unlabelled_cases(request.test_images, option="--test-images")
-    check_distinct({"--images": labelled, "--unlabelled": unlabelled, "--test-images": test})
-    counts = {len(files.images): files for files in (*labelled, *unlabelled, *test)}
+    inputs = Inputs(**read_case_list(request.cases)) if request.cases else _in_folders(request)
+    counts = {len(files.images): files for files in (*inputs.labelled, *inputs.unlabelled, *inputs.test)}
     if len(counts) > 1:
         described = " and ".join(f"{count} ({files.case})" for count, files in sorted(counts.items()))
         raise UserError(f"cases have different numbers of image channels: {described}; give all cases the same")
@@ -111,6 +107,20 @@ def _collect(request: DatasetRequest) -> Inputs:
         raise UserError(
             f"--registration-channel is {request.registration_channel}, but the images have 0 to {channels - 1}"
         )
+    return inputs
+
+
+def _in_folders(request: DatasetRequest) -> Inputs:
+    assert request.images is not None  # `check_request` has seen to it
+    assert request.labels is not None
+    labelled = labelled_cases(request.images, request.labels, options=("--images", "--labels"))
+    unlabelled = unlabelled_cases(request.unlabelled, option="--unlabelled") if request.unlabelled else []
+    test: list[CaseFiles] = []
+    if request.test_images and request.test_labels:
+        test = labelled_cases(request.test_images, request.test_labels, options=("--test-images", "--test-labels"))
+    elif request.test_images:
+        test = unlabelled_cases(request.test_images, option="--test-images")
+    check_distinct({"--images": labelled, "--unlabelled": unlabelled, "--test-images": test})
     return Inputs(labelled=labelled, unlabelled=unlabelled, test=test)
 
 
@@ -118,16 +128,16 @@ def _inspect(request: DatasetRequest, inputs: Inputs) -> tuple[list[InspectedCas
     planes = read_planes_file(request.planes_file) if request.planes_file else None
     strange = sorted((planes or {}).keys() - {files.case for files in inputs.labelled})
     if strange:
-        raise UserError(f"--planes {request.planes_file} lists case {strange[0]}, which is not in {request.images}")
+        raise UserError(f"--planes {request.planes_file} lists case {strange[0]}, which is not a labelled case")
     rules = LabelRules(
-        classes=request.classes,
+        values=request.label_values,
         views=views_of_strategy(request.simulate) if request.simulate is not None else None,
         not_annotated=request.not_annotated,
         planes=planes,
     )
     tasks: list[tuple[object, ...]] = [
         *((inspect_training_case, files, rules) for files in (*inputs.labelled, *inputs.unlabelled)),
-        *((inspect_test_case, files, request.classes) for files in inputs.test),
+        *((inspect_test_case, files, request.label_values) for files in inputs.test),
     ]
     results = run_in_processes(_attempt, tasks, processes=request.processes, description="checking cases")
     errors = [result for result in results if isinstance(result, UserError)]
@@ -172,6 +182,7 @@ def _plan(request: DatasetRequest, cases: Iterable[InspectedCase], test: dict[st
         dataset=request.dataset,
         modality=request.modality,
         classes=request.classes,
+        merge={name: list(values) for name, values in request.merge.items()},
         strategy=request.simulate.upper() if request.simulate is not None else ANNOTATED,
         seed=request.seed,
         propagation={**request.propagation.to_json(), "channel": request.registration_channel},
@@ -242,7 +253,7 @@ def _write_cases(
             tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
     for files, hashes in test.items():
         if not state.is_done(files.case, hashes):
-            tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.classes))
+            tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.label_values))
     run_in_processes(_write_case, tasks, processes=request.processes, description="writing cases")
 
 

@@ -19,7 +19,7 @@ from sparse_annotation_tools.atomic import write_text
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 
-_SETTINGS = ("modality", "classes", "strategy", "seed", "propagation")
+_SETTINGS = ("modality", "classes", "merge", "strategy", "seed", "propagation")
 _OVERWRITE = "give --overwrite to make it anew, or another -d or -n"
 
 

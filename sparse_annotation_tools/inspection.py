@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sparse_annotation_tools.annotation import Annotation, LabelMap, read_annotation, simulate_annotation
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
+from sparse_annotation_tools.label_values import LabelValues
 from sparse_annotation_tools.planes import axes_of_views
 from sparse_annotation_tools.schema import Case
 from sparse_annotation_tools.slicer import read_segmentation
@@ -31,13 +30,13 @@ class LabelRules:
     """How label maps are to be read.
 
     Attributes:
-        classes: value of each class by name.
+        values: what the values in the files mean.
         views: for dense labels, the view of each slice to keep; None if the labels are real annotations.
         not_annotated: in real annotations, the value of voxels that nobody annotated.
         planes: (view, index) pairs per case, where the user lists the annotated planes.
     """
 
-    classes: Mapping[str, int]
+    values: LabelValues
     views: tuple[str, ...] | None
     not_annotated: int
     planes: Mapping[str, Sequence[tuple[str, int]]] | None
@@ -87,7 +86,7 @@ def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     )
 
 
-def inspect_test_case(files: CaseFiles, classes: Mapping[str, int]) -> dict[str, str]:
+def inspect_test_case(files: CaseFiles, values: LabelValues) -> dict[str, str]:
     """Read and check one test case, whose label is dense; return the hashes of its files by role.
 
     Raises:
@@ -96,8 +95,7 @@ def inspect_test_case(files: CaseFiles, classes: Mapping[str, int]) -> dict[str,
     channels = _read_channels(files)
     hashes = _hashes(files)
     if files.label is not None:
-        label = read_label_on(files.label, channels[0].geometry, files.images[0], classes)
-        _check_values(label, classes, files.label)
+        read_label_on(files.label, channels[0].geometry, files.images[0], values)
         hashes["label"] = sha256_of_file(files.label)
     return hashes
 
@@ -125,46 +123,36 @@ def _axes(files: CaseFiles, geometry: Geometry) -> dict[str, int]:
 def _read_annotation(
     files: CaseFiles, path: Path, rules: LabelRules, geometry: Geometry, axes: Mapping[str, int]
 ) -> Annotation:
-    label = read_label_on(path, geometry, files.images[0], rules.classes)
     if rules.views is None:
-        _check_values(label, rules.classes, path, not_annotated=rules.not_annotated)
+        label = read_label_on(path, geometry, files.images[0], rules.values, not_annotated=rules.not_annotated)
         planes = None if rules.planes is None else rules.planes.get(files.case, [])
         return read_annotation(label, axes, not_annotated=rules.not_annotated, planes=planes, name=str(path))
-    _check_values(label, rules.classes, path)
+    label = read_label_on(path, geometry, files.images[0], rules.values)
     try:
         return simulate_annotation(label, axes, rules.views)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def read_label_on(path: Path, geometry: Geometry, image: Path, classes: Mapping[str, int]) -> LabelMap:
-    """Read a label map, or a Slicer segmentation, on the grid of its image.
+def read_label_on(
+    path: Path, geometry: Geometry, image: Path, values: LabelValues, *, not_annotated: int | None = None
+) -> LabelMap:
+    """Read a label map, or a Slicer segmentation, on the grid of its image, with the classes' values.
 
     Raises:
-        UserError: the file is unfit, or on another grid.
+        UserError: the file is unfit, on another grid, or holds a value that has no meaning.
     """
     if path.name.endswith(SEGMENTATION_SUFFIX):
-        return read_segmentation(path, geometry, classes)
+        # A merge speaks of values, so with one the segments' names do not count.
+        label: LabelMap = read_segmentation(path, geometry, {} if values.merge else values.classes)
+        return values.to_classes(label, path, not_annotated=not_annotated)
     label = read_label(path)
     difference = geometry.difference(label.geometry)
     if difference:
         raise UserError(
             f"{path} is not on the grid of {image}: {difference}; export the label map with the image as its reference"
         )
-    return label.array
-
-
-def _check_values(label: LabelMap, classes: Mapping[str, int], path: Path, *, not_annotated: int | None = None) -> None:
-    known = {0: "background"} | {value: name for name, value in classes.items()}
-    if not_annotated is not None:
-        known[not_annotated] = "not annotated"
-    unknown = label[~np.isin(label, list(known))]
-    if len(unknown):
-        expected = ", ".join(f"{value} ({name})" for value, name in known.items())
-        raise UserError(
-            f"{path} holds label {unknown.min()}, expected {expected}; "
-            "correct the file, or name the classes of the values 1, 2, ... by --label-names"
-        )
+    return values.to_classes(label.array, path, not_annotated=not_annotated)
 
 
 def _hashes(files: CaseFiles) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.label_values import LabelValues
 from sparse_annotation_tools.propagation import PropagationSettings
 from sparse_annotation_tools.schema import IGNORE
 
@@ -25,7 +27,9 @@ class DatasetRequest:
         dataset: folder name, `Dataset101_LA`.
         images: folder of labelled images.
         labels: folder of their label maps.
+        cases: CSV of all cases, in place of the folders.
         label_names: classes in the order of their values 1, 2, ...
+        merge: values in the label files of each class, where they are not those.
         modality: a key of `MODALITIES`.
         simulate: slice strategy to cut out of dense labels, such as SCA; None for real annotations.
         planes_file: CSV of the annotated planes.
@@ -43,9 +47,11 @@ class DatasetRequest:
 
     raw: Path
     dataset: str
-    images: Path
-    labels: Path
     label_names: tuple[str, ...]
+    images: Path | None = None
+    labels: Path | None = None
+    cases: Path | None = None
+    merge: Mapping[str, Sequence[int]] = field(default_factory=dict)
     preprocessed: Path | None = None
     modality: str = "MR"
     simulate: str | None = None
@@ -72,6 +78,11 @@ class DatasetRequest:
         return {name: value for value, name in enumerate(self.label_names, start=1)}
 
     @property
+    def label_values(self) -> LabelValues:
+        """What the values in label files mean."""
+        return LabelValues(classes=self.classes, merge=self.merge)
+
+    @property
     def ignore(self) -> int:
         """Value of voxels that nobody annotated, in what is written."""
         return len(self.label_names) + 1
@@ -96,6 +107,24 @@ def check_request(request: DatasetRequest) -> None:
         raise UserError(
             f"--not-annotated {request.not_annotated} is the value of a class, expected more than {len(names)}"
         )
+    taken = next((name for name, values in request.merge.items() if request.not_annotated in values), None)
+    if request.simulate is None and taken is not None:
+        raise UserError(
+            f"--merge gives {taken} the value {request.not_annotated}, which is that of voxels nobody annotated; "
+            "give --not-annotated another value, or --simulate SCA for dense labels"
+        )
+    folders = {
+        "--images": request.images,
+        "--labels": request.labels,
+        "--unlabelled": request.unlabelled,
+        "--test-images": request.test_images,
+        "--test-labels": request.test_labels,
+    }
+    given = [option for option, folder in folders.items() if folder is not None]
+    if request.cases is not None and given:
+        raise UserError(f"--cases lists all files by itself; leave out {' '.join(given)}, or --cases")
+    if request.cases is None and (request.images is None or request.labels is None):
+        raise UserError("no scans are named; give --images DIR and --labels DIR, or --cases FILE (CSV)")
     if request.test_labels is not None and request.test_images is None:
         raise UserError("--test-labels needs the images; give --test-images DIR as well")
     if request.modality == "CT" and request.preprocessed is None:

@@ -88,7 +88,8 @@ class Case:
 class CasesFile:
     """The content of `cases.json`.
 
-    `test` holds, per test case, the hashes of its files by role; test cases have no annotated slices.
+    `test` holds, per test case, the hashes of its files by role; test cases have no annotated slices. `merge` holds the
+    values that the label files had for each class, where they were merged.
     """
 
     dataset: str
@@ -101,6 +102,7 @@ class CasesFile:
     versions: dict[str, str]
     command: str
     test: dict[str, dict[str, str]] = field(default_factory=dict)
+    merge: dict[str, list[int]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -91,6 +91,18 @@ def check_distinct(groups: dict[str, Iterable[CaseFiles]]) -> None:
             seen[files.case] = option
 
 
+def check_case_name(case: str, where: str) -> None:
+    """Refuse a case identifier that nnU-Net would lose or file systems confuse; `where` starts the message.
+
+    Raises:
+        UserError: see above.
+    """
+    if not _CASE_NAME.fullmatch(case):
+        raise UserError(f"{where}: case {case!r} has odd characters; use letters, digits, '_', '-' and '.' only")
+    if case.endswith("_seg"):
+        raise UserError(f"{where}: case {case} ends in _seg, and nnU-Net would drop it from training; rename it")
+
+
 def _case_files(case: str, channels: dict[int, Path], option: str) -> CaseFiles:
     paths = [channels[channel] for channel in sorted(channels)]
     if sorted(channels) != list(range(len(channels))):
@@ -98,10 +110,7 @@ def _case_files(case: str, channels: dict[int, Path], option: str) -> CaseFiles:
             f"{option}: the four digits of {', '.join(path.name for path in paths[:3])} are read as image channels of "
             f"case {case}, expected _0000, _0001, ... without a gap; name images {{case}}_0000.nii.gz"
         )
-    if not _CASE_NAME.fullmatch(case):
-        raise UserError(f"{option}: case {case!r} has odd characters; use letters, digits, '_', '-' and '.' only")
-    if case.endswith("_seg"):
-        raise UserError(f"{option}: case {case} ends in _seg, and nnU-Net would drop it from training; rename it")
+    check_case_name(case, option)
     return CaseFiles(case=case, images=tuple(paths))
 
 

@@ -31,13 +31,27 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("-d", dest="number", type=int, required=True, metavar="NUMBER", help="dataset number, 1 to 999")
     result.add_argument("-n", dest="name", required=True, metavar="NAME", help="dataset name, such as LA")
     inputs = result.add_argument_group("input")
-    inputs.add_argument("--images", type=Path, required=True, metavar="DIR", help="labelled images {case}_0000.nii.gz")
-    inputs.add_argument("--labels", type=Path, required=True, metavar="DIR", help="their label maps {case}.nii.gz")
+    inputs.add_argument("--images", type=Path, metavar="DIR", help="labelled images {case}_0000.nii.gz")
+    inputs.add_argument("--labels", type=Path, metavar="DIR", help="their label maps {case}.nii.gz")
     inputs.add_argument("--unlabelled", type=Path, metavar="DIR", help="further images, without labels")
     inputs.add_argument("--test-images", type=Path, metavar="DIR", help="images for testing")
     inputs.add_argument("--test-labels", type=Path, metavar="DIR", help="their dense label maps")
     inputs.add_argument(
-        "--label-names", nargs="+", required=True, metavar="CLASS", help="names of the label values 1, 2, ..."
+        "--cases",
+        type=Path,
+        metavar="FILE",
+        help="in place of these folders, for files in any layout: CSV of case,role,image,label, where role is "
+        "labelled, unlabelled or test, and paths are relative to FILE (channels: a.nii.gz;b.nii.gz)",
+    )
+    inputs.add_argument("--label-names", nargs="+", metavar="CLASS", help="names of the label values 1, 2, ...")
+    inputs.add_argument(
+        "--merge",
+        action="append",
+        default=[],
+        metavar="VALUES:CLASS",
+        help="in place of --label-names: the values of a class in the label files, such as 1,2:kidney; once for each "
+        "class, in the order of its new values 1, 2, ... (or in that of --label-names, if given too); the class "
+        "background takes values to forget",
     )
     inputs.add_argument("--modality", choices=("MR", "CT"), default="MR", help="(default MR)")
     planes = result.add_argument_group("annotated planes", "found from the painted voxels where neither is given")
@@ -80,17 +94,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"-np is {args.processes}, expected 1 or more")
 
     from sparse_annotation_tools.dataset import make_dataset
+    from sparse_annotation_tools.label_values import class_names, parse_merge
     from sparse_annotation_tools.prompts import check_encoder, embed_dataset
     from sparse_annotation_tools.propagation import PropagationSettings
     from sparse_annotation_tools.request import DatasetRequest
 
+    merge = parse_merge(args.merge)
+    names = class_names(args.label_names, merge)
     request = DatasetRequest(
         raw=raw,
         preprocessed=_nnunet_folder("nnUNet_preprocessed"),
         dataset=dataset,
         images=args.images,
         labels=args.labels,
-        label_names=tuple(args.label_names),
+        cases=args.cases,
+        label_names=names,
+        merge=merge,
         modality=args.modality,
         simulate=args.simulate,
         planes_file=args.planes,
@@ -105,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         overwrite=args.overwrite,
         command=shlex.join([NAME, *argv]),
     )
-    check_encoder(embedding, modality=args.modality, class_names=args.label_names)
+    check_encoder(embedding, modality=args.modality, class_names=names)
     made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
     _report(made, args.number)
 

@@ -193,7 +193,7 @@ def test_planes_are_for_labelled_cases_and_for_real_annotations(
     path.write_text("case,view,index\nsomebody,axial,3\n")
     with pytest.raises(UserError, match=r"leave out --planes, or --simulate"):
         make_quickly(request_for(phantoms, planes_file=path))
-    with pytest.raises(UserError, match=r"lists case somebody, which is not in"):
+    with pytest.raises(UserError, match=r"lists case somebody, which is not a labelled case"):
         make_quickly(request_for(phantoms, planes_file=path, simulate=None))
 
 
