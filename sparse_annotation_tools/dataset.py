@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,10 +31,10 @@ from sparse_annotation_tools.request import MODALITIES, DatasetRequest, check_re
 from sparse_annotation_tools.schema import CasesFile
 from sparse_annotation_tools.selection import views_of_strategy
 from sparse_annotation_tools.sources import CaseFiles, check_distinct, labelled_cases, unlabelled_cases
+from sparse_annotation_tools.versions import package_versions
 from sparse_annotation_tools.volumes import read_volume, write_label
 
 ANNOTATED = "annotated"  # the `strategy` of a dataset made from real annotations
-_PACKAGES = ("nnunetv2-rada", "antspyx", "SimpleITK", "numpy", "scipy")
 
 Propagate = Callable[..., NDArray[np.uint8]]
 
@@ -78,7 +77,7 @@ def make_dataset(
     _check_together(request, cases, test, warn)
     plan = _plan(request, cases, test)
     state = DatasetState(folder=request.folder)
-    if not state.open(plan, overwrite=request.overwrite):
+    if not state.open(plan, overwrite=request.overwrite, update=request.update):
         if all(path.is_file() for path in expected_files(request.folder, plan)):
             warn(f"{request.dataset} is complete already; only the embeddings are made again")
             if request.modality == "CT":
@@ -86,13 +85,14 @@ def make_dataset(
             embed(request.folder)
             return CasesFile.load(state.rada)
         state.begin(plan)
-    _propagate_slices(request, state, cases, propagate)
-    _write_cases(request, state, cases, {files: test[files.case] for files in inputs.test})
+    propagated = {case.files.case: _propagated_files(request, state, case, plan) for case in cases}
+    _propagate_slices(request, state, cases, propagated, propagate)
+    _write_cases(request, state, cases, propagated, {files: test[files.case] for files in inputs.test})
     write_dataset_json(request.folder, plan, MODALITIES[request.modality])
     _write_fingerprint(request, cases)
     write_rada_records(request.folder, plan)
     embed(request.folder)
-    state.close()
+    state.close(path for paths in propagated.values() for path in paths)
     return plan
 
 
@@ -187,43 +187,38 @@ def _plan(request: DatasetRequest, cases: Iterable[InspectedCase], test: dict[st
         seed=request.seed,
         propagation={**request.propagation.to_json(), "channel": request.registration_channel},
         cases={case.files.case: case.record for case in sorted(cases, key=lambda case: case.files.case)},
-        versions={package: _version(package) for package in _PACKAGES},
+        versions=package_versions(),
         command=request.command,
         test=test,
     )
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _propagate_slices(
-    request: DatasetRequest, state: DatasetState, cases: Sequence[InspectedCase], propagate: Propagate
+    request: DatasetRequest,
+    state: DatasetState,
+    cases: Sequence[InspectedCase],
+    propagated: Mapping[str, Sequence[Path]],
+    propagate: Propagate,
 ) -> None:
     tasks: list[tuple[object, ...]] = []
     for case in cases:
         if case.annotation is None or state.is_done(case.files.case, asdict(case.record)):
             continue
         image = case.files.images[request.registration_channel]
-        for k, path in enumerate(_propagated_files(request, state, case)):
+        for k, path in enumerate(propagated[case.files.case]):
             if not path.is_file():
                 plane, drawn = case.annotation.planes[k], case.annotation.drawn[k]
                 tasks.append((path, image, plane, drawn, request.propagation, request.seed, propagate))
     run_in_processes(_propagate_slice, tasks, processes=request.processes, description="propagating slices")
 
 
-def _propagated_files(request: DatasetRequest, state: DatasetState, case: InspectedCase) -> list[Path]:
-    """Return where the workspace keeps the label propagated from each annotated slice."""
+def _propagated_files(request: DatasetRequest, state: DatasetState, case: InspectedCase, plan: CasesFile) -> list[Path]:
+    """Return where the label propagated from each annotated slice is kept."""
     if case.annotation is None:
         return []
     image_sha256 = case.record.sha256[f"image_{request.registration_channel:04d}"]
-    return [
-        state.propagated(image_sha256, axis, index, drawn, request.propagation.to_json(), request.seed)
-        for (axis, index), drawn in zip(case.annotation.planes, case.annotation.drawn, strict=True)
-    ]
+    slices = zip(case.annotation.planes, case.annotation.drawn, strict=True)
+    return [state.propagated(image_sha256, plane, drawn, plan) for plane, drawn in slices]
 
 
 def _propagate_slice(
@@ -235,6 +230,8 @@ def _propagate_slice(
     seed: int,
     propagate: Propagate,
 ) -> None:
+    if path.is_file():  # by a worker whose answer was lost
+        return
     image = read_volume(image_file)
     axis, index = plane
     label = propagate(image.array, image.geometry.spacing_mm, axis, index, drawn, settings, seed)
@@ -242,13 +239,17 @@ def _propagate_slice(
 
 
 def _write_cases(
-    request: DatasetRequest, state: DatasetState, cases: Sequence[InspectedCase], test: Mapping[CaseFiles, Any]
+    request: DatasetRequest,
+    state: DatasetState,
+    cases: Sequence[InspectedCase],
+    propagated: Mapping[str, Sequence[Path]],
+    test: Mapping[CaseFiles, Any],
 ) -> None:
     tasks: list[tuple[object, ...]] = []
     for case in cases:
         record = asdict(case.record)
         if not state.is_done(case.files.case, record):
-            arguments = (request.folder, case, _propagated_files(request, state, case))
+            arguments = (request.folder, case, propagated[case.files.case])
             values = (tuple(request.classes.values()), request.ignore, request.propagation)
             tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
     for files, hashes in test.items():
@@ -260,6 +261,8 @@ def _write_cases(
 def _write_case(
     state: DatasetState, case: str, record: dict[str, Any], write: Callable[..., None], *arguments: object
 ) -> None:
+    if state.is_done(case, record):  # by a worker whose answer was lost
+        return
     write(*arguments)
     state.mark_done(case, record)
 

@@ -23,16 +23,24 @@ def expected_files(folder: Path, plan: CasesFile) -> Iterable[Path]:
     """Yield every file of a complete dataset, embeddings aside."""
     rada = RadaFolder(root=folder / "rada")
     yield from (folder / "dataset.json", rada.cases_file, rada.splits_file)
-    for case, record in plan.cases.items():
-        yield from (_image(folder, "imagesTr", case, channel) for channel in range(_channels(record.sha256)))
-        yield _label(folder, "labelsTr", case)
-        if record.labelled:
-            yield from (rada.fused(case), rada.confidence(case))
-            yield from (rada.propagated(case, k) for k in range(len(record.slices)))
-    for case, hashes in plan.test.items():
+    for case in (*plan.cases, *plan.test):
+        yield from files_of_case(folder, plan, case)
+
+
+def files_of_case(folder: Path, plan: CasesFile, case: str) -> Iterable[Path]:
+    """Yield every file of one training or test case."""
+    if case in plan.test:
+        hashes = plan.test[case]
         yield from (_image(folder, "imagesTs", case, channel) for channel in range(_channels(hashes)))
         if "label" in hashes:
             yield _label(folder, "labelsTs", case)
+        return
+    record, rada = plan.cases[case], RadaFolder(root=folder / "rada")
+    yield from (_image(folder, "imagesTr", case, channel) for channel in range(_channels(record.sha256)))
+    yield _label(folder, "labelsTr", case)
+    if record.labelled:
+        yield from (rada.fused(case), rada.confidence(case))
+        yield from (rada.propagated(case, k) for k in range(len(record.slices)))
 
 
 def write_training_case(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_values import LabelValues
@@ -42,6 +43,7 @@ class DatasetRequest:
         processes: how many run at once.
         seed: of registration and folds.
         overwrite: replace a dataset of this name that this tool made.
+        update: change such a dataset where the inputs changed, and keep the rest.
         command: the command line, for the record.
     """
 
@@ -65,7 +67,15 @@ class DatasetRequest:
     processes: int = 1
     seed: int = 0
     overwrite: bool = False
+    update: bool = False
     command: str = ""
+
+    def with_absolute_paths(self) -> DatasetRequest:
+        """Return the same request for processes that work in other folders, on other machines."""
+        paths: dict[str, Any] = {
+            name: value.absolute() for name, value in vars(self).items() if isinstance(value, Path)
+        }
+        return replace(self, **paths)
 
     @property
     def folder(self) -> Path:
@@ -125,6 +135,8 @@ def check_request(request: DatasetRequest) -> None:
         raise UserError(f"--cases lists all files by itself; leave out {' '.join(given)}, or --cases")
     if request.cases is None and (request.images is None or request.labels is None):
         raise UserError("no scans are named; give --images DIR and --labels DIR, or --cases FILE (CSV)")
+    if request.update and request.overwrite:
+        raise UserError("--update keeps what did not change and --overwrite keeps nothing; give one of them")
     if request.test_labels is not None and request.test_images is None:
         raise UserError("--test-labels needs the images; give --test-images DIR as well")
     if request.modality == "CT" and request.preprocessed is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.options import add_encoder_arguments, options_from_arguments
 
 if TYPE_CHECKING:
+    from sparse_annotation_tools.propagation import PropagationSettings
+    from sparse_annotation_tools.request import DatasetRequest
     from sparse_annotation_tools.schema import CasesFile
 
 NAME = "rada-make-sparse-dataset"
@@ -65,16 +68,27 @@ def parser() -> argparse.ArgumentParser:
         "--not-annotated", type=int, default=255, metavar="VALUE", help="of voxels nobody annotated (default 255)"
     )
     propagation = result.add_argument_group("propagation of annotated slices")
-    propagation.add_argument("--transform", choices=("SyNOnly", "SyNRA"), default="SyNOnly", help="(default SyNOnly)")
     propagation.add_argument(
-        "--morphology-mm", type=float, default=3.0, metavar="MM", help="opening and closing, 0 for none (default 3)"
+        "--paper", action="store_true", help="the published way: SyNRA on full frames, 5x5-pixel opening and closing"
+    )
+    propagation.add_argument("--transform", choices=("SyNOnly", "SyNRA"), help="(default SyNOnly)")
+    propagation.add_argument(
+        "--morphology-mm", type=float, metavar="MM", help="opening and closing, 0 for none (default 3)"
     )
     propagation.add_argument(
         "--registration-channel", type=int, default=0, metavar="CHANNEL", help="image channel to register (default 0)"
     )
     add_encoder_arguments(result)
-    result.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    work = result.add_argument_group("work")
+    work.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    work.add_argument(
+        "--backend", choices=("processes", "dask"), default="processes", help="where they run (default processes)"
+    )
+    work.add_argument("--scheduler", metavar="ADDRESS", help="of the dask cluster, such as tcp://10.0.0.1:8786")
     result.add_argument("--seed", type=int, default=0, help="of registration and folds (default 0)")
+    result.add_argument(
+        "--update", action="store_true", help="bring a dataset that this command made before up to date"
+    )
     result.add_argument("--overwrite", action="store_true", help="replace a dataset that this command made before")
     return result
 
@@ -92,11 +106,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     processes = args.processes or min(8, os.cpu_count() or 1)
     if processes < 1:
         raise UserError(f"-np is {args.processes}, expected 1 or more")
+    _check_backend(args)
 
     from sparse_annotation_tools.dataset import make_dataset
     from sparse_annotation_tools.label_values import class_names, parse_merge
     from sparse_annotation_tools.prompts import check_encoder, embed_dataset
-    from sparse_annotation_tools.propagation import PropagationSettings
     from sparse_annotation_tools.request import DatasetRequest
 
     merge = parse_merge(args.merge)
@@ -116,17 +130,52 @@ def main(argv: Sequence[str] | None = None) -> None:
         unlabelled=args.unlabelled,
         test_images=args.test_images,
         test_labels=args.test_labels,
-        propagation=PropagationSettings(transform=args.transform, morphology_mm=args.morphology_mm),
+        propagation=_propagation(args),
         registration_channel=args.registration_channel,
         not_annotated=args.not_annotated,
         processes=processes,
         seed=args.seed,
         overwrite=args.overwrite,
-        command=shlex.join([NAME, *argv]),
+        update=args.update,
+        # What makes the dataset from nothing: the same whether or not there was one before.
+        command=shlex.join([NAME, *(word for word in argv if word not in ("--update", "--overwrite"))]),
     )
     check_encoder(embedding, modality=args.modality, class_names=names)
-    made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
+    with _cluster(args.scheduler, request) if args.scheduler else contextlib.nullcontext(request) as request:
+        made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
     _report(made, args.number)
+
+
+def _propagation(args: argparse.Namespace) -> PropagationSettings:
+    """Return the settings: those of --paper, which no other option may change, or the default with what is given."""
+    from sparse_annotation_tools.propagation import PropagationSettings
+
+    given = {name: getattr(args, name) for name in ("transform", "morphology_mm") if getattr(args, name) is not None}
+    if not args.paper:
+        return PropagationSettings(**given)
+    if given:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise UserError(f"--paper sets all of the propagation, {option} included; leave out {option}, or --paper")
+    return PropagationSettings.paper()
+
+
+def _check_backend(args: argparse.Namespace) -> None:
+    if args.backend == "dask" and args.scheduler is None:
+        raise UserError("--backend dask needs the cluster's address; give --scheduler tcp://HOST:8786")
+    if args.backend != "dask" and args.scheduler is not None:
+        raise UserError("--scheduler is for dask; give --backend dask as well, or leave it out")
+
+
+@contextlib.contextmanager
+def _cluster(scheduler: str, request: DatasetRequest) -> Iterator[DatasetRequest]:
+    """Work on a dask cluster, whose processes know nothing of this one's folder."""
+    from sparse_annotation_tools.cluster import dask_cluster
+
+    request = request.with_absolute_paths()
+    inputs = (request.images, request.labels, request.unlabelled, request.test_images, request.test_labels)
+    folders = [request.cases.parent] if request.cases else [folder for folder in inputs if folder]
+    with dask_cluster(scheduler, folders=folders, writable=request.raw):
+        yield request
 
 
 def _dataset_folder_name(number: int, name: str) -> str:

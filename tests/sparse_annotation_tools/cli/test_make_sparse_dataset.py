@@ -78,7 +78,7 @@ def test_a_command_killed_outright_goes_on_to_the_same_bytes(made: Made, tmp_pat
     """SIGKILL in the middle of propagation; typed again, it ends as if nothing had been, embeddings included."""
     process = running(made.arguments, tmp_path)
     killed = tmp_path / made.folder.name
-    while not list((killed / ".incomplete" / "propagated").glob("[!.]*")):
+    while not list((killed / ".propagated").glob("[!.]*")):
         assert process.poll() is None, "the command ended before it could be killed"
         time.sleep(0.01)
     process.kill()
