@@ -1,0 +1,79 @@
+"""Tests of the command `rada-check-dataset`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparse_annotation_tools.cli.check_dataset import main
+from sparse_annotation_tools.prompts import embed_dataset
+from sparse_annotation_tools.prompts.options import EmbeddingOptions
+
+
+@pytest.fixture
+def folder(phantoms: Path, request_for: Any, make_quickly: Callable[..., Any]) -> Path:
+    """A sound dataset with random embeddings."""
+    request = request_for(phantoms)
+    make_quickly(request, embed=lambda folder: embed_dataset(folder, EmbeddingOptions(encoder="random", seed=0)))
+    return Path(request.folder)
+
+
+def test_a_dataset_that_can_be_trained_on_ends_with_status_0(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Warnings included; each finding is one line, and an entry of the JSON file."""
+    assert main(["-d", "101", "-o", str(tmp_path / "findings.json"), "-np", "1"]) == 0
+    printed, progress = capsys.readouterr()
+    content = json.loads((tmp_path / "findings.json").read_text())
+    assert content["dataset"] == folder.name
+    lines = printed.splitlines()
+    assert len(lines) == len(content["findings"]) + 2
+    for line, finding in zip(lines, content["findings"], strict=False):
+        assert line.startswith(finding["level"])
+        assert finding["text"] in line
+        assert finding["mend"] in line
+    assert content["counts"]["warning"] == 1
+    assert lines[-1].startswith(f"{folder.name}: 0 error, 1 warning, ")
+    assert "checking cases: 100%" in progress
+
+
+def test_a_dataset_that_would_go_wrong_ends_with_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The file is written all the same."""
+    (folder / "rada" / "prompts.safetensors").unlink()
+    assert main(["-d", folder.name, "-o", str(tmp_path / "findings.json"), "-np", "1"]) == 2
+    printed, errors = capsys.readouterr()
+    assert printed.count("\nerror ") == 1
+    assert errors.splitlines()[-1].startswith("rada-check-dataset: error: 1 of the lines above start with error")
+    assert json.loads((tmp_path / "findings.json").read_text())["counts"]["error"] == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments", "status", "message"),
+    [
+        ("nnUNet_preprocessed", ["-d", "101"], 0, "nnUNet_preprocessed is not set"),
+        ("nnUNet_raw", ["-d", "101"], 2, "nnUNet_raw is not set"),
+        (None, ["-d", "7"], 2, "no Dataset007_* in"),
+        (None, ["-d", "101", "-np", "0"], 2, "-np is 0, expected 1 or more"),
+    ],
+)
+def test_what_is_not_set_or_not_there_is_said(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str | None,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    """In one line; without nnUNet_preprocessed the rest is checked."""
+    if variable:
+        monkeypatch.delenv(variable)
+    assert main(arguments) == status
+    printed, errors = capsys.readouterr()
+    assert message in printed + errors
