@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from sparse_annotation_tools.atomic import write_json
     from sparse_annotation_tools.evaluation import evaluate_pairs
     from sparse_annotation_tools.label_maps import find_labels, find_pairs
+    from sparse_annotation_tools.prediction_source import embeddings_behind
 
     pairs, extra = find_pairs(arguments.gt, arguments.pred)
     labels = _named(arguments.labels) if arguments.labels else find_labels(arguments.gt, arguments.pred)
@@ -33,11 +34,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         keep_largest_component=arguments.largest_component,
         processes=arguments.np or cpu_count(),
     )
+    embeddings = embeddings_behind(arguments.pred)
     print(table(evaluation))
+    if embeddings is not None:
+        print(f"predicted with embeddings: {embeddings}")
     if extra:
         print(f"not evaluated, as {arguments.gt} has no truth for them: {', '.join(extra)}")
     if arguments.o is not None:
-        write_json(arguments.o, evaluation.to_json())
+        write_json(arguments.o, {**evaluation.to_json(), "embeddings": embeddings})
         print(f"written: {arguments.o}")
 
 

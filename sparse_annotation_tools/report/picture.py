@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.metrics import overlap_metrics
+from sparse_annotation_tools.prediction_source import embeddings_behind
 from sparse_annotation_tools.report.case_volumes import CaseVolumes, RawDataset
 from sparse_annotation_tools.report.palette import class_colour, new_figure
 
@@ -63,7 +64,8 @@ def dataset_picture(
 ) -> None:
     """Write the PNG of a dataset: labelled cases first, then predicted ones.
 
-    Of the predicted cases the worst, the middle and the best are shown, by the mean Dice of their classes.
+    Of the predicted cases the worst, the middle and the best are shown, by the mean Dice of their classes. What made
+    the embeddings behind the predictions stands above them.
 
     Args:
         dataset: raw dataset folder.
@@ -87,7 +89,8 @@ def dataset_picture(
         dice = {name: _mean_dice(raw.read(name, predictions=folder, truth=truth), raw.classes) for name in names}
         shown = _spread(sorted(names, key=dice.__getitem__), predicted)
         cases += [raw.read(name, predictions=folder, truth=truth) for name in shown]
-    _write(_rows(cases, raw.classes), raw.classes, path)
+    embeddings = None if predictions is None else embeddings_behind(Path(predictions))
+    _write(_rows(cases, raw.classes), raw.classes, path, heading=embeddings and f"embeddings: {embeddings}")
 
 
 # --- what to show -------------------------------------------------------------------------------------------------
@@ -235,7 +238,9 @@ def _box(case: CaseVolumes) -> tuple[slice, ...]:
 # --- drawing ------------------------------------------------------------------------------------------------------
 
 
-def _write(rows: list[tuple[str, list[_Panel]]], classes: Classes, path: Path | str) -> None:
+def _write(
+    rows: list[tuple[str, list[_Panel]]], classes: Classes, path: Path | str, heading: str | None = None
+) -> None:
     columns = max(len(panels) for _, panels in rows)
     figure = new_figure(_PANEL_INCH * columns + 1.2, (_PANEL_INCH + 0.25) * len(rows) + 0.5)
     grid = figure.add_gridspec(len(rows), columns)
@@ -245,6 +250,8 @@ def _write(rows: list[tuple[str, list[_Panel]]], classes: Classes, path: Path | 
             _draw(axes, panel)
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
+    if heading:
+        figure.suptitle(heading, fontsize=8)
     figure.legend(handles=_legend(rows, classes), loc="outside lower center", ncols=6, fontsize=9, facecolor="#BBBBBB")
     with atomic_path(Path(path)) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -65,3 +65,21 @@ def test_a_mistake_is_one_line_and_status_2(folders: tuple[Path, Path], capsys: 
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith(f"rada-evaluate: error: {prediction / 'b.nii.gz'} lies on another grid")
     assert not result.exists()
+
+
+def test_random_embeddings_are_stamped_on_the_scores(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Networks that random embeddings guided are marked in table and file, from the plans.json that nnU-Net leaves."""
+    truth, prediction = folders
+    result = truth.parent / "result.json"
+    arguments = ["-gt", str(truth), "-pred", str(prediction), "-o", str(result), "-np", "1", "--labels", "a", "b"]
+    assert main(arguments) == 0
+    assert "embeddings" not in capsys.readouterr().out
+    assert json.loads(result.read_text())["embeddings"] is None
+    stamp = "encoder=random: carries no semantics"
+    section = {"configurations": {"2d": {}, "3d_fullres": {"rada": {"encoder": stamp}}}}
+    (prediction / "plans.json").write_text(json.dumps(section))
+    assert main(arguments) == 0
+    assert f"predicted with embeddings: {stamp}" in capsys.readouterr().out
+    assert json.loads(result.read_text())["embeddings"] == stamp

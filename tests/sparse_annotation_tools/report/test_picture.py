@@ -105,6 +105,19 @@ def test_the_dataset_picture_shows_planes_propagation_and_prediction(tmp_path: P
     assert _share_near(with_predictions, orange) > 0.0005
 
 
+def test_what_made_the_embeddings_stands_above_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of results of random embeddings says so; one of the dataset alone has no predictions to speak of."""
+    raw = _make_dataset(tmp_path)
+    headings: list[str] = []
+    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, text, **_: headings.append(text))
+    section = {"configurations": {"3d_fullres": {"rada": {"encoder": "encoder=random: carries no semantics"}}}}
+    write_json(tmp_path / "predictions" / "plans.json", section)
+    dataset_picture(raw, tmp_path / "without.png")
+    assert headings == []
+    dataset_picture(raw, tmp_path / "with.png", predictions=tmp_path / "predictions")
+    assert headings == ["embeddings: encoder=random: carries no semantics"]
+
+
 def test_a_case_looks_the_same_from_every_direction_matrix(tmp_path: Path) -> None:
     """Permuted and flipped files give the volumes, planes and scale of the identity file, upright."""
     reference = RawDataset(_make_dataset(tmp_path / "identity")).read("train")
