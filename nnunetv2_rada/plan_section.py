@@ -72,6 +72,16 @@ def differences(stored: Config, wanted: Config) -> list[str]:
     return [f"{name} {before[name]!r} there, {now[name]!r} now" for name in before if before[name] != now[name]]
 
 
+def embeddings_differ(stored: PlanSection, now: PlanSection) -> str:
+    """Return in words how the embeddings of an earlier training differ from the dataset's now; empty if they agree."""
+
+    def described(section: PlanSection) -> str:
+        return f"{section.encoder} ({section.text_dim} numbers of text, {section.image_dim} of image)"
+
+    before, after = described(stored), described(now)
+    return "" if before == after else f"{before} there, {after} now"
+
+
 def mirror_axes(config: Config, cases: CasesFile, transpose_forward: Sequence[int]) -> tuple[int, ...]:
     """Return the preprocessed axes to mirror along, in training and in prediction.
 

@@ -31,7 +31,14 @@ from nnunetv2_rada.method import make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch, Method
 from nnunetv2_rada.network import MethodNetwork
 from nnunetv2_rada.optimization import OptimizerSet, RatePerIteration
-from nnunetv2_rada.plan_section import PlanSection, differences, mirror_axes, stored_section, training_patch
+from nnunetv2_rada.plan_section import (
+    PlanSection,
+    differences,
+    embeddings_differ,
+    mirror_axes,
+    stored_section,
+    training_patch,
+)
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.store import PromptStore
@@ -150,9 +157,14 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Build networks and optimizers from the run's seed, and give the networks their embeddings."""
         seed_all(self.config.seed, INITIALISATION, 0)
         super().initialize()
-        if self.prompts is not None:
+        if self.prompts is not None and not self._other_embeddings:  # else the checkpoint's are the only right ones
             text, image = self._pooled_embeddings()
             self.method.prompts.assign(text=text, image=image)
+
+    @property
+    def _other_embeddings(self) -> str:
+        """How the dataset's embeddings differ from those that this results folder was trained with."""
+        return embeddings_differ(self.stored, self._new_section()) if self.stored is not None else ""
 
     def _pooled_embeddings(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """E_t [K, Dt], and E_v [K, Dv] pooled over the labelled training cases of this fold."""
@@ -281,6 +293,11 @@ class nnUNetTrainerRADA(nnUNetTrainer):
                     "give --c to go on with the stored ones, or move the folder or set another nnUNet_results"
                 )
             self.print_to_log_file(f"Going on with the stored settings ({'; '.join(changed)})")
+        if self._other_embeddings:
+            raise UserError(
+                f"{self.output_folder_base} was trained with other embeddings ({self._other_embeddings}); "
+                "make the former again with rada-embed, or move the folder or set another nnUNet_results"
+            )
         super().on_train_start()
         self.print_to_log_file(f"RADA config: {self.config.to_json()}")
         self.print_to_log_file(f"Embeddings: {self.section.encoder}")

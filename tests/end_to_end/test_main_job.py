@@ -158,6 +158,7 @@ def test_prediction_needs_images_and_weights_alone(workspace: Workspace, trained
         "--labels", *CLASS_NAMES[:2],
     )  # fmt: skip
     scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["embeddings"] == "encoder=random: carries no semantics"
     assert set(scores["mean"]) == set(CLASS_NAMES[:2])
     assert len(scores["cases"]) == 2
 
@@ -185,6 +186,21 @@ def test_missing_embeddings_stop_training_with_the_command_to_type(workspace: Wo
     )  # fmt: skip
     assert "run rada-embed -d 901 --encoder" in printed
     assert "Traceback" not in printed
+
+
+def test_other_embeddings_in_a_used_results_folder_are_refused(workspace: Workspace, trained: str) -> None:
+    """A dataset that was encoded anew does not continue an old run, with or without --c; --val still works."""
+    raw = workspace.root / "raw_encoded_anew"
+    shutil.copytree(workspace.root / "raw", raw)
+    preprocessed = workspace.root / "preprocessed_encoded_anew"
+    shutil.copytree(workspace.root / "preprocessed", preprocessed)
+    anew = {"nnUNet_raw": str(raw), "nnUNet_preprocessed": str(preprocessed)}
+    workspace.run("rada-embed", "-d", "901", **anew)
+    for more in ((), ("--c",)):
+        printed = workspace.train(*more, status=2, **anew)
+        assert re.search(r"error: .* other embeddings \(encoder=random.* there, alpha-clip-tiny .* now\)", printed)
+        assert "Traceback" not in printed
+    workspace.train("--val", **anew)
 
 
 def test_an_unknown_setting_stops_training(workspace: Workspace, tmp_path: Path) -> None:

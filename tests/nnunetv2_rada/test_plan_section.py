@@ -2,11 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.plan_section import PlanSection, differences, mirror_axes, stored_section, training_patch
+from nnunetv2_rada.plan_section import (
+    PlanSection,
+    differences,
+    embeddings_differ,
+    mirror_axes,
+    stored_section,
+    training_patch,
+)
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import Case, CasesFile
 
@@ -87,3 +95,13 @@ def test_differences_name_both_values():
     wanted = Config().overridden({"base_filters": 8}, source="a test")
     assert differences(Config(), wanted) == ["base_filters 16 there, 8 now"]
     assert differences(wanted, wanted) == []
+
+
+@pytest.mark.parametrize("change", [{"encoder": "clip"}, {"text_dim": 0}, {"image_dim": 32}])
+def test_other_embeddings_are_noticed(change):
+    """Another encoder, another text template or another number of planes; other settings are no matter of this."""
+    section = PlanSection(config=Config(), text_dim=8, image_dim=16, encoder="alpha-clip-tiny")
+    words = embeddings_differ(section, replace(section, **change))
+    assert words.startswith("alpha-clip-tiny (8 numbers of text, 16 of image) there, ")
+    config = Config().overridden({"base_filters": 8}, source="a test")
+    assert embeddings_differ(section, replace(section, config=config)) == ""

@@ -13,6 +13,7 @@ from nnunetv2_rada.curves import Curves
 from nnunetv2_rada.method.guidance import Prompts
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
+from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.store import PromptStore
 
 
@@ -101,6 +102,21 @@ def test_concat_sets_planes_beside_each_other():
     prompts.metadata["prompt_planes"] = "AA"
     trainer = make_trainer(prompts, concat_planes=True)
     assert nnUNetTrainerRADA._pooled_embeddings(trainer)[1].shape == (2, 16)
+
+
+@pytest.mark.parametrize("trainer", [nnUNetTrainerRADA, TRAINERS["nnUNetTrainerRADA_Fused"]])
+def test_without_embeddings_only_trainers_that_use_none_go_on(tmp_path, trainer):
+    """A dataset of `--encoder none`: RADA names rada-embed; settings without prompts ask for nothing."""
+    cases = SimpleNamespace(dataset="Dataset007_X", classes={"a": 1})
+    rada = SimpleNamespace(prompts_file=tmp_path / "prompts.safetensors")
+    bare = trainer.__new__(trainer)
+    bare.__dict__.update(cases=cases, rada=rada, config=Config())
+    with pytest.raises(UserError, match="run rada-embed -d 007"):
+        bare._load_prompts()
+    bare.config = Config().overridden({"text_prompt": False, "image_prompt": False}, source="a test")
+    assert bare._load_prompts() is None
+    bare.prompts = None
+    assert bare._new_section().encoder == "none"
 
 
 class NotANumber:
