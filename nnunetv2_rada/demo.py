@@ -268,7 +268,8 @@ def _make_dataset_command(folder: DemoFolder, settings: DemoSettings) -> list[st
         *("--images", f"{phantoms / 'labelled' / 'images'}", "--labels", f"{phantoms / 'labelled' / 'labels'}"),
         *("--simulate", "SCA", "--unlabelled", f"{phantoms / 'unlabelled' / 'images'}"),
         *("--test-images", f"{phantoms / 'test' / 'images'}", "--test-labels", f"{phantoms / 'test' / 'labels'}"),
-        *("--label-names", *settings.class_names, "--modality", "MR", "-np", "2", "--seed", f"{settings.seed}"),
+        *("--label-names", *settings.class_names, "--modality", "MR", "--encoder", "alpha-clip-tiny"),
+        *("-np", "2", "--seed", f"{settings.seed}"),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,11 @@ def make_encoder(options: EmbeddingOptions, cache_folder: Path) -> Encoder:
     if options.encoder == "random" and options.seed is not None:
         return RandomEncoder(seed=options.seed)
     from sparse_annotation_tools.prompts.cache import EmbeddingCache
-    from sparse_annotation_tools.prompts.clip_encoder import make_clip_encoder
-    from sparse_annotation_tools.prompts.tiny.encoder import make_tiny_encoder
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # timm, which open_clip imports, uses what torch deprecates
+        from sparse_annotation_tools.prompts.clip_encoder import make_clip_encoder
+        from sparse_annotation_tools.prompts.tiny.encoder import make_tiny_encoder
 
     cache = EmbeddingCache(folder=cache_folder)
     makers = {"clip": make_clip_encoder, "alpha-clip": make_clip_encoder, "alpha-clip-tiny": make_tiny_encoder}

@@ -48,6 +48,13 @@ def test_the_job_runs_the_stock_commands_in_order(tmp_path: Path, commands: list
     ]
 
 
+def test_the_demo_encodes_with_the_encoder_that_follows_the_mask(tmp_path: Path, commands: list[list[str]]) -> None:
+    """The one inside the package: nothing is downloaded, and nothing is random."""
+    _stage(open_folder(tmp_path / "demo", DemoSettings(), overwrite=False), "make_dataset")
+    (command,) = commands
+    assert command[command.index("--encoder") + 1] == "alpha-clip-tiny"
+
+
 @pytest.mark.parametrize("checkpoint", ["checkpoint_latest.pth", "checkpoint_final.pth"])
 def test_training_goes_on_from_a_checkpoint(tmp_path: Path, commands: list[list[str]], checkpoint: str) -> None:
     """`--c` is given exactly when there is a checkpoint to go on from."""

@@ -1,5 +1,12 @@
 """CLIP and Alpha-CLIP encode a dataset from weight files, once."""
 
+import io
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -7,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from tqdm import tqdm
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts import (
@@ -18,6 +27,7 @@ from sparse_annotation_tools.prompts import (
     alpha_clip,
     check_encoder,
     clip_encoder,
+    dataset_embedding,
     embed_dataset,
 )
 from sparse_annotation_tools.prompts.cache import EmbeddingCache
@@ -86,11 +96,15 @@ def test_embeddings_have_length_one_and_follow_the_mask(dataset: Path, clip_file
 
 
 def test_raw_embeddings_point_the_same_way(dataset: Path, clip_file: Path) -> None:
-    """Normalisation changes the length only."""
-    unit = embed(dataset, clip_file).images["a"]["axial"][0]
-    raw = embed(dataset, clip_file, normalise="raw").images["a"]["axial"][0]
-    np.testing.assert_allclose(raw / np.linalg.norm(raw), unit, atol=1e-6)
-    assert abs(np.linalg.norm(raw) - 1) > 1e-2
+    """Normalisation changes the length only, of text and of image."""
+    unit, raw = (embed(dataset, clip_file, normalise=normalise) for normalise in ("l2", "raw"))
+    for before, after in (
+        (unit.images["a"]["axial"][0], raw.images["a"]["axial"][0]),
+        (unit.text_kt[0], raw.text_kt[0]),
+    ):
+        np.testing.assert_allclose(np.linalg.norm(before), 1, rtol=1e-5)
+        np.testing.assert_allclose(after / np.linalg.norm(after), before, atol=1e-6)
+        assert abs(np.linalg.norm(after) - 1) > 1e-2
 
 
 def test_plain_clip_does_not_see_the_mask(dataset: Path, clip_file: Path) -> None:
@@ -121,6 +135,43 @@ def test_a_second_run_encodes_nothing(dataset: Path, clip_file: Path, forward_pa
     np.testing.assert_array_equal(first.images["b"]["sagittal"], second.images["b"]["sagittal"])
 
 
+def test_only_what_changed_is_encoded_again(dataset: Path, clip_file: Path, forward_passes: list[str]) -> None:
+    """The key is what the tower sees: one slice's mask, or a case's intensities; names and places do not matter."""
+    embed(dataset, clip_file)
+    forward_passes.clear()
+    label_file, image_file = dataset / "labelsTr" / "a.nii.gz", dataset / "imagesTr" / "b_0000.nii.gz"
+    label = sitk.ReadImage(str(label_file))
+    volume = sitk.GetArrayFromImage(label)
+    assert volume[3, 10, 10] == 1
+    volume[3, 10, 10] = 2  # on case a's axial slice, off the other planes: both classes have a new mask there
+    changed = sitk.GetImageFromArray(volume)
+    changed.CopyInformation(label)
+    sitk.WriteImage(changed, str(label_file))
+    embed(dataset, clip_file)
+    assert forward_passes == ["encode_image"] * 2
+    forward_passes.clear()
+    sitk.WriteImage(sitk.ReadImage(str(image_file)) * -1.0, str(image_file))
+    embed(dataset, clip_file)
+    assert forward_passes == ["encode_image"] * 5  # all regions of case b
+    forward_passes.clear()
+    embed(dataset, clip_file, prompt="photo", prompt_planes="SA", normalise="raw")
+    assert forward_passes == ["encode_text"] * 2
+
+
+def test_the_user_sees_how_far_it_is(dataset: Path, clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress bar counts the slices, all six of them; off a terminal it is silent."""
+    bars: list[tqdm] = []
+
+    def recorded(planes: Iterable[LabelledPlane], **options: Any) -> tqdm:
+        assert options.pop("disable") is None
+        bars.append(tqdm(planes, file=io.StringIO(), **options))
+        return bars[-1]
+
+    monkeypatch.setattr(dataset_embedding, "tqdm", recorded)
+    embed(dataset, clip_file)
+    assert [(bar.n, bar.total) for bar in bars] == [(6, 6)]
+
+
 def test_a_killed_run_goes_on(
     dataset: Path, clip_file: Path, forward_passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +190,40 @@ def test_a_killed_run_goes_on(
     assert not (dataset / "rada" / "prompts.safetensors").exists()
     embed(dataset, clip_file)
     assert len(forward_passes) == 12
+
+
+def test_a_run_that_was_killed_outright_goes_on(
+    dataset: Path, clip_file: Path, forward_passes: list[str], tmp_path: Path
+) -> None:
+    """SIGKILL between two slices: nothing lies under the final name, and what was encoded is not encoded again."""
+    options = EmbeddingOptions(encoder="alpha-clip", clip_weights=str(clip_file), alpha_weights=ALPHA_FILE)
+    code = f"""
+import time
+from pathlib import Path, PosixPath
+from sparse_annotation_tools.prompts import EmbeddingOptions, alpha_clip, clip_encoder, embed_dataset
+alpha_clip.clip_config = clip_encoder.clip_config = lambda architecture: {tiny_config()!r}
+encode = clip_encoder.ClipEncoder.encode_region
+clip_encoder.ClipEncoder.encode_region = lambda *arguments: (time.sleep(0.3), encode(*arguments))[1]
+embed_dataset(Path({str(dataset)!r}), {options!r})
+"""
+    cache = dataset / CACHE_FOLDER
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while len(list(cache.glob("[!.]*.npy"))) < 5 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    printed = process.communicate()[0].decode()
+    assert process.returncode == -signal.SIGKILL, printed
+    assert not (dataset / "rada" / "prompts.safetensors").exists()
+    done = len(list(cache.glob("[!.]*.npy")))
+    assert 5 <= done < 12
+    went_on = embed(dataset, clip_file)
+    assert len(forward_passes) == 12 - done
+    shutil.rmtree(cache)
+    undisturbed = embed(dataset, clip_file)
+    for case, slices in undisturbed.images.items():
+        for key, rows in slices.items():
+            np.testing.assert_array_equal(went_on.images[case][key], rows)
 
 
 def test_other_weights_are_not_served_from_the_cache(

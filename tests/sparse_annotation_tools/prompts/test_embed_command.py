@@ -1,17 +1,131 @@
 """`rada-embed` from the command line."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from sparse_annotation_tools.cli.embed import main
+from sparse_annotation_tools.prompts import alpha_clip, clip_encoder
 from sparse_annotation_tools.prompts.store import PromptStore
+from sparse_annotation_tools.prompts.weights import file_sha256
+
+from .tiny_clip import ALPHA_FILE, tiny_config, tiny_state
 
 
 @pytest.fixture(autouse=True)
 def _nnunet_raw(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nnU-Net's environment point to the dataset."""
     monkeypatch.setenv("nnUNet_raw", str(dataset.parent))
+
+
+@pytest.fixture
+def clip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of both towers of the small model of the reference fixture, for which ViT-B-16 stands."""
+    for module in (alpha_clip, clip_encoder):
+        monkeypatch.setattr(module, "clip_config", lambda architecture: tiny_config())
+    save_file(tiny_state(), tmp_path / "clip.safetensors")
+    return tmp_path / "clip.safetensors"
+
+
+def test_every_encoder_embeds_an_existing_dataset(dataset: Path, clip_file: Path, tmp_path: Path) -> None:
+    """All six, one after the other on one dataset, each with every option that has a meaning for it."""
+    common = ["--prompt", "photo", "--prompt-planes", "SA", "--normalise", "raw"]
+    files = ["--clip-weights", str(clip_file), "--architecture", "ViT-B-16"]
+    alpha = ["--alpha-weights", str(ALPHA_FILE), "--expected-sha256", file_sha256(clip_file), file_sha256(ALPHA_FILE)]
+    prompts = dataset / "rada" / "prompts.safetensors"
+
+    def embedded(*argv: str) -> PromptStore:
+        assert main(["-d", "101", "--encoder", *argv]) == 0
+        return PromptStore.load(prompts)
+
+    stores = {
+        "alpha-clip": embedded("alpha-clip", *files, *alpha, *common),
+        "clip": embedded("clip", *files, *common),
+        "alpha-clip-tiny": embedded("alpha-clip-tiny", *common),
+        "random": embedded("random", "--encoder-seed", "3", *common),
+    }
+    mine = prompts.rename(tmp_path / "mine.safetensors")
+    stores["precomputed"] = embedded("precomputed", "--precomputed-file", str(mine))
+    for encoder, store in stores.items():
+        assert (store.encoder, store.normalise, store.prompt_planes) == (encoder, "raw", ("sagittal", "axial"))
+        assert store.metadata["template"] == "A photo of a [CLS]."
+        assert set(store.images) == {"a", "b"}
+    assert stores["random"].stamp
+    assert stores["precomputed"].stamp  # whoever made the file made it with random
+    assert not any(stores[encoder].stamp for encoder in ("alpha-clip", "clip", "alpha-clip-tiny"))
+    assert main(["-d", "101", "--encoder", "none"]) == 0
+    assert not prompts.exists()
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+def _other_architecture(state: dict[str, Tensor]) -> object:
+    return {name: torch.zeros(577, 1024) if "positional" in name else tensor for name, tensor in state.items()}
+
+
+FAULTS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
+    "pickled code": (lambda state: {**state, "more": _Bomb()}, "holds pickled code, which was not run"),
+    "LoRA factors": (lambda state: {**state, "conv1.lora_A": torch.ones(2)}, "holds LoRA factors"),
+    "another architecture": (_other_architecture, "577 positions, expected"),
+    "a missing key": (
+        lambda state: {name: tensor for name, tensor in state.items() if "ln_pre.b" not in name},
+        "lacks",
+    ),
+    "an extra key": (lambda state: {**state, "head.weight": torch.ones(2)}, "has the unknown head.weight"),
+    "NaN": (lambda state: {name: tensor * torch.nan for name, tensor in state.items()}, "are NaN or infinite"),
+    "no state dict": (lambda state: list(state.values()), "holds no state dict"),
+}
+
+
+@pytest.mark.parametrize("role", ["clip", "alpha"])
+@pytest.mark.parametrize("fault", [*FAULTS, "half a file", "no file", "a folder", "not the expected file"])
+def test_every_unfit_weight_file_is_one_line_and_status_2(
+    dataset: Path,
+    clip_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    role: str,
+    fault: str,
+) -> None:
+    """Given as either of the two files: the line names the file, nothing ran and nothing was written."""
+    monkeypatch.setenv("BOMB", str(tmp_path / "it_ran"))
+    state = tiny_state() if role == "clip" else torch.load(ALPHA_FILE, weights_only=True)
+    path = tmp_path / "unfit.pth"
+    expected: list[str] = []
+    if fault in FAULTS:
+        change, message = FAULTS[fault]
+        torch.save(change(state), path)
+    else:
+        torch.save(state, path)
+        if fault == "half a file":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            message = "is no whole PyTorch weight file"
+        elif fault == "not the expected file":
+            expected, message = ["--expected-sha256", "0" * 64], "which is not among --expected-sha256"
+        else:
+            path.unlink()
+            message = "does not exist"
+            if fault == "a folder":
+                path.mkdir()
+    files = {"clip": clip_file, "alpha": ALPHA_FILE, role: path}
+    argv = ["--clip-weights", str(files["clip"]), "--alpha-weights", str(files["alpha"]), *expected]
+    assert main(["-d", "101", "--encoder", "alpha-clip", *argv]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("rada-embed: error: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert (clip_file.name if expected and role == "alpha" else path.name) in printed.err
+    assert not (tmp_path / "it_ran").exists()
+    assert not (dataset / "rada" / "prompts.safetensors").exists()
 
 
 @pytest.mark.parametrize("name", ["101", "Dataset101_Organs"])
