@@ -72,6 +72,14 @@ def test_a_zero_alpha_channel_is_plain_clip_exactly() -> None:
     assert torch.equal(plain, masked)
 
 
+def test_the_encoder_is_frozen() -> None:
+    """No weight of either tower, the alpha channel's included, can learn; an embedding carries no graph."""
+    model = tiny_alpha_clip()
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.encode_image(torch.ones(1, 4, 32, 32)).requires_grad
+
+
 def test_token_ids_equal_the_reference() -> None:
     """The paper's prompts become the token ids that CLIP's own tokenizer gives."""
     tokenizer = open_clip.SimpleTokenizer()

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from open_clip.pretrained import get_pretrained_url
 from safetensors.torch import save_file
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.prompts.weights import file_sha256, read_state_dict
+from sparse_annotation_tools.prompts.options import ARCHITECTURES
+from sparse_annotation_tools.prompts.weights import OPENAI_TORCHSCRIPT_SHA256, file_sha256, read_state_dict
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -88,6 +90,18 @@ def test_a_torchscript_program_that_the_user_vouches_for_is_read(torchscript: Pa
     """Its hash given, its weights come out."""
     state = read_state_dict(torchscript, trusted_sha256=[file_sha256(torchscript)])
     assert torch.equal(state["weight"], torch.ones(2))
+
+
+def test_a_torchscript_program_of_a_published_hash_is_read(torchscript: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its content: the file's name says nothing."""
+    monkeypatch.setitem(OPENAI_TORCHSCRIPT_SHA256, file_sha256(torchscript), "ViT-B-16.pt")
+    assert torch.equal(read_state_dict(torchscript)["weight"], torch.ones(2))
+
+
+def test_the_published_hashes_are_those_of_open_clip() -> None:
+    """OpenAI's addresses carry the SHA-256 of their file; all three architectures have one."""
+    addresses = [get_pretrained_url(f"{name}-quickgelu", "openai") for name in ARCHITECTURES]
+    assert dict(address.split("/")[-2:] for address in addresses) == OPENAI_TORCHSCRIPT_SHA256
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
