@@ -32,7 +32,7 @@ class Finding:
     def __str__(self) -> str:
         """The line as printed."""
         about = f"{self.case}: " if self.case else ""
-        return f"{self.level:7}  {self.check:11}  {about}{self.text}" + (f"; type: {self.mend}" if self.mend else "")
+        return f"{self.level:7}  {self.check:12}  {about}{self.text}" + (f"; type: {self.mend}" if self.mend else "")
 
 
 def counts(findings: Iterable[Finding]) -> dict[str, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {"N": "nnunetv2_rada", "S": "sparse_annotation_tools"}
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper-to-code.md")
+HOW_TO = sorted((Path(__file__).resolve().parents[1] / "docs" / "how-to").glob("*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper-to-code.md", *(f"docs/how-to/{page.name}" for page in HOW_TO))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
