@@ -26,7 +26,8 @@ def ends_cleanly(hook: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            _stop(args[0], f"no space left for {error.filename}; free some and run the same command again with --c")
+            where = error.filename or getattr(args[0], "output_folder", "a file")
+            _stop(args[0], f"no space left for {where}; free some and run the same command again with --c")
 
     return wrapper  # type: ignore[return-value]  # _stop never returns
 

@@ -26,12 +26,20 @@ class Config:
     """Labelled samples per batch."""
     batch_unlabelled: int = 2
     """Unlabelled samples per batch."""
+    backbone: str = "vnet"
+    """What each network is built on: the paper's `vnet`, or `plans`, the network that nnU-Net planned."""
     base_filters: int = 16
     """Channels of the V-Net's first stage; each stage doubles them."""
     skip: str = "add"
     """How skips join the decoder: `add` (the code) or `concat` (the paper's appendix)."""
+    updates: str = "joint"
+    """`joint`: one batch for all networks (Algorithm 1). `sequential`: a batch each, one after the other (the code)."""
     stochastic_passes: int = 8
     """Passes T behind the predictive entropy."""
+    stochastic_norm: str = "running"
+    """BatchNorm in passes without gradient: `running` statistics, or those of the `batch` (the code)."""
+    augmentation: str = "nnunet"
+    """`nnunet`, or `rot90_flip`: quarter turns and flips in the axial plane alone (the code)."""
     max_patch_voxels: int = 112 * 112 * 80
     """Upper bound of the training patch, in voxels."""
     learning_rate: float = 0.01
@@ -60,6 +68,10 @@ class Config:
     """Share of labelled samples that are centred on a drawn or propagated foreground voxel."""
     seed: int = 0
     """Seed of initialisation, batches, dropout and noise."""
+    checkpoint_minutes: float = 10.0
+    """Longest time between two checkpoints, in minutes; each epoch ends with one as well. 0 writes no others."""
+    cpu_bfloat16: bool = False
+    """Train in bfloat16 autocast on a CPU; on a GPU nnU-Net's mixed precision is always on."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""
@@ -72,19 +84,9 @@ class Config:
             f"a multiple of iterations_per_epoch ({self.iterations_per_epoch})",
         )
         _check("stochastic_passes", self.stochastic_passes, self.stochastic_passes >= 1, "at least 1")
-        _check("skip", self.skip, self.skip in ("add", "concat"), "add or concat")
-        _check(
-            "image_embedding",
-            self.image_embedding,
-            self.image_embedding in ("pooled", "per_case"),
-            "pooled or per_case",
-        )
-        _check(
-            "pseudo_labels",
-            self.pseudo_labels,
-            self.pseudo_labels in ("per_view", "fused", "none"),
-            "per_view, fused or none",
-        )
+        for name, allowed in _CHOICES.items():
+            _check(name, getattr(self, name), getattr(self, name) in allowed, _one_of(allowed))
+        _check("checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "at least 0")
         _check(
             "alpha",
             self.alpha,
@@ -142,6 +144,17 @@ class Config:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
+# Settings with a fixed set of values; methods, networks and numbers are checked where they are known.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "backbone": ("vnet", "plans"),
+    "skip": ("add", "concat"),
+    "updates": ("joint", "sequential"),
+    "stochastic_norm": ("running", "batch"),
+    "augmentation": ("nnunet", "rot90_flip"),
+    "image_embedding": ("pooled", "per_case"),
+    "pseudo_labels": ("per_view", "fused", "none"),
+}
+
 # Settings that take more than one type; every other one has the type of its default.
 _TYPES: dict[str, tuple[type, ...]] = {
     "alpha": (str, float, int),
@@ -157,6 +170,10 @@ def _check_type(name: str, value: Any, default: Any, source: str) -> None:
     if wrong_bool or not isinstance(value, allowed):
         expected = " or ".join(kind.__name__ for kind in allowed)
         raise UserError(f"{source}: {name} is {value!r}, expected {expected}")
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _check(name: str, value: Any, ok: bool, expected: str) -> None:

@@ -30,6 +30,11 @@ class Curves:
         values.extend([math.nan] * (epoch - len(values)))
         values.append(value)
 
+    def forget_from(self, epoch: int) -> None:
+        """Drop what an unfinished epoch had logged, nnU-Net's own values included: it is logged anew."""
+        for values in self._log.values():
+            del values[epoch:]
+
     def as_dict(self) -> dict[str, list[float]]:
         """Return every curve by name."""
         return {

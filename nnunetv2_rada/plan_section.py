@@ -12,6 +12,7 @@ from typing import Any
 
 from nnunetv2_rada.config import Config
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import CasesFile
 
 PATCH_MULTIPLE = 16  # the V-Net halves its input four times
@@ -38,18 +39,39 @@ class PlanSection:
         return {**asdict(self), "config": self.config.to_json()}
 
     @classmethod
+    def of_run(cls, config: Config, prompts: PromptStore | None) -> PlanSection:
+        """Return the section of a run that starts with these settings and embeddings."""
+        if prompts is None:
+            return cls(config=config, text_dim=0, image_dim=0, encoder="none")
+        return cls(
+            config=config,
+            text_dim=prompts.text_kt.shape[1] if config.text_prompt else 0,
+            image_dim=prompts.image_size_pooled(concat=config.concat_planes) if config.image_prompt else 0,
+            encoder=prompts.stamp or prompts.encoder,
+        )
+
+    @classmethod
     def from_json(cls, content: dict[str, Any]) -> PlanSection:
         """Read a section that was stored in plans.json."""
         return cls(**{**content, "config": Config.from_json(content["config"], source="plans.json")})
 
 
-def training_patch(planned: Sequence[int], max_voxels: int) -> list[int]:
-    """Scale nnU-Net's planned patch to at most `max_voxels`, by one factor, then round to multiples of 16.
+def training_patch(planned: Sequence[int], max_voxels: int, multiples: Sequence[int] | None = None) -> list[int]:
+    """Scale nnU-Net's planned patch to at most `max_voxels`, by one factor, then round each side to a multiple.
 
-    Ties round up and no side is below 16, so the result may hold somewhat more than `max_voxels`.
+    Ties round up and no side is below its multiple, so the result may hold somewhat more than `max_voxels`.
+
+    Args:
+        planned: the patch of the plans.
+        max_voxels: upper bound.
+        multiples: per axis, what the backbone's strides multiply to; None for the V-Net, 16.
     """
+    multiples = multiples or [PATCH_MULTIPLE] * len(planned)
     scale = min(1.0, (max_voxels / math.prod(planned)) ** (1 / len(planned)))
-    return [max(1, math.floor(side * scale / PATCH_MULTIPLE + 0.5)) * PATCH_MULTIPLE for side in planned]
+    return [
+        max(1, math.floor(side * scale / multiple + 0.5)) * multiple
+        for side, multiple in zip(planned, multiples, strict=True)
+    ]
 
 
 def stored_section(model_folder: Path, configuration: str) -> PlanSection | None:

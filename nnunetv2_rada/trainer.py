@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,18 +16,23 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import autocast, nn
-from torch import distributed as dist
 from torch.nn import functional as F
 
-from nnunetv2_rada.annotated_dice import annotated_counts, mean_dice
+from nnunetv2_rada.annotated_dice import collapsed, count_all, mean_dice, take_branches
+from nnunetv2_rada.checkpoint import EPOCH_OUTPUTS, METHOD_STATE, SECTION, read_checkpoint, write_checkpoint
 from nnunetv2_rada.clean_exit import ends_cleanly
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
 from nnunetv2_rada.data.loader import Stream, TwoStreamLoader, start_loader
+from nnunetv2_rada.data.quarter_turns import QuarterTurnsAndFlip, initial_patch
 from nnunetv2_rada.data.rada_folder import sync_rada_folder
-from nnunetv2_rada.data.randomness import INITIALISATION, TRAINING_BATCH, TRAINING_STEP, VALIDATION_BATCH, seed_all
+from nnunetv2_rada.data.randomness import INITIALISATION, TRAINING_STEP, seed_all
 from nnunetv2_rada.data.side_volumes import SIDE_FOLDER, Tools, labelled_sources, prepare
+from nnunetv2_rada.data.streams import fold_streams
 from nnunetv2_rada.data.transforms import follow_augmentation
+from nnunetv2_rada.distributed import first_rank_first
+from nnunetv2_rada.embeddings import load_prompts, own_embeddings, pooled_embeddings
+from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch, Method
 from nnunetv2_rada.network import MethodNetwork
@@ -39,13 +45,10 @@ from nnunetv2_rada.plan_section import (
     stored_section,
     training_patch,
 )
-from sparse_annotation_tools.atomic import atomic_path
+from nnunetv2_rada.planned_backbone import patch_multiples, planned_backbones
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import VIEWS, CasesFile
 
-_HARD = ("tp_hard", "fp_hard", "fn_hard")  # nnU-Net's names for the ensemble's counts
-_BRANCH = "branch/"
 _BATCH_TENSORS = ("image", "label", "distance", "annotation", "confidence")
 
 
@@ -83,7 +86,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
             )
         self.continues = bool(plans.get("continue_training", False))
         raw = Path(nnUNet_raw) / manager.dataset_name if nnUNet_raw.is_set() else None
-        self.rada = sync_rada_folder(raw, Path(nnUNet_preprocessed) / manager.dataset_name)
+        with first_rank_first():
+            self.rada = sync_rada_folder(raw, Path(nnUNet_preprocessed) / manager.dataset_name)
         self.cases = CasesFile.load(self.rada)
 
         wanted = Config.from_json(self.settings, source=f"the settings of {type(self).__name__}")
@@ -93,10 +97,12 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         self.stored = stored_section(Path(nnUNet_results) / manager.dataset_name / folder, configuration)
         self.wanted = wanted
         self.config = self.stored.config if self.stored else wanted
-        self.prompts = self._load_prompts()
-        self.section = self.stored or self._new_section()
+        self.prompts = load_prompts(self.config, self.rada, self.cases)
+        self.section = self.stored or PlanSection.of_run(self.config, self.prompts)
+        planned_backbone = self.config.backbone == "plans"
+        multiples = patch_multiples(planned.network_arch_init_kwargs) if planned_backbone else None
         plans["configurations"][configuration].update(
-            patch_size=training_patch(planned.patch_size, self.config.max_patch_voxels),
+            patch_size=training_patch(planned.patch_size, self.config.max_patch_voxels, multiples),
             batch_size=self.config.batch_labelled + self.config.batch_unlabelled,
             rada=self.section.to_json(),
         )
@@ -108,28 +114,9 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         self.initial_lr = self.config.learning_rate
         self.save_every = 1
         self.curves = Curves(self.logger.local_logger.my_fantastic_logging)
-
-    def _load_prompts(self) -> PromptStore | None:
-        if not (self.config.text_prompt or self.config.image_prompt):
-            return None
-        if not self.rada.prompts_file.is_file():
-            dataset_id = self.cases.dataset.removeprefix("Dataset").split("_")[0]
-            raise UserError(
-                f"{self.rada.prompts_file} not found, but {type(self).__name__} needs embeddings of the annotated "
-                f"slices; run rada-embed -d {dataset_id} --encoder alpha-clip-tiny"
-            )
-        return PromptStore.load(self.rada.prompts_file, classes=sorted(self.cases.classes, key=self.cases.classes.get))
-
-    def _new_section(self) -> PlanSection:
-        config, prompts = self.config, self.prompts
-        if prompts is None:
-            return PlanSection(config=config, text_dim=0, image_dim=0, encoder="none")
-        return PlanSection(
-            config=config,
-            text_dim=prompts.text_kt.shape[1] if config.text_prompt else 0,
-            image_dim=prompts.image_size_pooled(concat=config.concat_planes) if config.image_prompt else 0,
-            encoder=prompts.stamp or prompts.encoder,
-        )
+        self.progress = EpochProgress(self.config.checkpoint_minutes)
+        self.has_weights_of_its_own = False
+        """Whether a checkpoint was loaded; the embeddings in its networks are then the run's."""
 
     @classmethod
     def build_network_architecture(
@@ -149,33 +136,19 @@ class nnUNetTrainerRADA(nnUNetTrainer):
             text_dim=section.text_dim,
             image_dim=section.image_dim,
             views=VIEWS,
+            make_backbone=(
+                planned_backbones(configuration_manager, num_input_channels)
+                if section.config.backbone == "plans"
+                else None
+            ),
         )
         return MethodNetwork(method)
 
     @ends_cleanly
     def initialize(self) -> None:
-        """Build networks and optimizers from the run's seed, and give the networks their embeddings."""
+        """Build networks and optimizers from the run's seed."""
         seed_all(self.config.seed, INITIALISATION, 0)
         super().initialize()
-        if self.prompts is not None and not self._other_embeddings:  # else the checkpoint's are the only right ones
-            text, image = self._pooled_embeddings()
-            self.method.prompts.assign(text=text, image=image)
-
-    @property
-    def _other_embeddings(self) -> str:
-        """How the dataset's embeddings differ from those that this results folder was trained with."""
-        return embeddings_differ(self.stored, self._new_section()) if self.stored is not None else ""
-
-    def _pooled_embeddings(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """E_t [K, Dt], and E_v [K, Dv] pooled over the labelled training cases of this fold."""
-        assert self.prompts is not None
-        text = torch.from_numpy(self.prompts.text_kt) if self.config.text_prompt else None
-        if not self.config.image_prompt:
-            return text, None
-        for line in self.prompts.absences(self.labelled_training_cases):
-            self.print_to_log_file(line)
-        pooled = self.prompts.pooled_image_embedding(self.labelled_training_cases, concat=self.config.concat_planes)
-        return text, torch.from_numpy(pooled)
 
     @property
     def method(self) -> Method:
@@ -226,60 +199,43 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Prepare the side volumes, then start the two-stream loaders where this run stands."""
         folder = Path(self.preprocessed_dataset_folder)
         dataset = self.dataset_class(str(folder))
-        if self.local_rank == 0:
+        with first_rank_first():
             truth = Path(self.preprocessed_dataset_folder_base) / "gt_segmentations"
             spacing = self.configuration_manager.spacing
             sources = labelled_sources(self.cases, self.rada, dataset, truth, self.plans_manager, spacing)
             tools = Tools.of_plans(self.plans_manager, self.configuration_manager, self.label_manager.ignore_label)
             prepare(sources, folder / SIDE_FOLDER, tools, num_processes=default_num_processes)
-        if self.is_ddp:
-            dist.barrier()
 
         config, patch, workers = self.config, self.configuration_manager.patch_size, get_allowed_n_proc_DA()
-        rotation, dummy_2d, initial_patch, axes = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        masks = self.configuration_manager.use_mask_for_norm
-        stock = self.get_training_transforms(patch, rotation, None, axes, dummy_2d, use_mask_for_norm=masks)
-        training, validation = self._streams()
+        cut, transforms = self._augmentation(patch)
+        training, validation = fold_streams(
+            self.cases, *self.do_split(), config=config, method=self.method, rank=self.local_rank,
+            write_line=self.print_to_log_file,
+        )  # fmt: skip
 
-        def loader(stream: Stream, cut: Any, transforms: Any, per_epoch: int, num_workers: int) -> Any:
+        def loader(stream: Stream, cut: Any, transforms: Any, first_iteration: int, num_workers: int) -> Any:
             made = TwoStreamLoader(
                 dataset, folder / SIDE_FOLDER, stream, initial_patch_size=cut, patch_size=patch,
                 label_manager=self.label_manager, transforms=transforms,
-                first_iteration=self.current_epoch * per_epoch, num_workers=num_workers,
+                first_iteration=first_iteration, num_workers=num_workers,
             )  # fmt: skip
             return start_loader(made, pin_memory=self.device.type == "cuda")
 
+        first = self.current_epoch * config.iterations_per_epoch + len(self.progress.outputs)
+        first_validation = self.current_epoch * config.val_iterations_per_epoch
         return (
-            loader(training, initial_patch, follow_augmentation(stock), config.iterations_per_epoch, workers),
-            loader(validation, patch, None, config.val_iterations_per_epoch, min(1, workers)),
+            loader(training, cut, transforms, first, workers),
+            loader(validation, patch, None, first_validation, min(1, workers)),
         )
 
-    def _streams(self) -> tuple[Stream, Stream]:
-        """Return what the training and the validation loader draw."""
-        training, validation = self.do_split()
-        labelled = self.labelled_training_cases
-        unlabelled = [case for case in training if not self.cases.cases[case].labelled]
-        if not labelled:
-            raise UserError(f"fold {self.fold} has no labelled training case; annotate slices of at least one scan")
-        if not unlabelled:
-            self.print_to_log_file("WARNING: no unlabelled scans; the labelled ones serve as the unlabelled stream too")
-        if len(labelled) == 1 and validation == labelled:
-            self.print_to_log_file("WARNING: one labelled scan, which validates itself; validation Dice means little")
-        common = {
-            "views": [VIEWS.index(view) for view in self.method.views],
-            "fused": self.config.pseudo_labels == "fused",
-            "foreground_fraction": self.config.foreground_fraction,
-            "batch_labelled": self.config.batch_labelled,
-            "seed": self.config.seed,
-            "rank": self.local_rank,
-        }
-        return (
-            Stream(
-                labelled=labelled, unlabelled=unlabelled or labelled,
-                batch_unlabelled=self.config.batch_unlabelled, stream=TRAINING_BATCH, **common,
-            ),
-            Stream(labelled=validation, unlabelled=[], batch_unlabelled=0, stream=VALIDATION_BATCH, **common),
-        )  # fmt: skip
+    def _augmentation(self, patch: list[int]) -> tuple[Any, Any]:
+        """Return the shape to cut out of a scan, and the transforms that make the training patch of it."""
+        rotation, dummy_2d, cut, axes = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        if self.config.augmentation == "rot90_flip":
+            return initial_patch(patch), QuarterTurnsAndFlip(patch, flip={0, 1, 2} <= set(axes))
+        masks = self.configuration_manager.use_mask_for_norm
+        stock = self.get_training_transforms(patch, rotation, None, axes, dummy_2d, use_mask_for_norm=masks)
+        return cut, follow_augmentation(stock)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -293,43 +249,59 @@ class nnUNetTrainerRADA(nnUNetTrainer):
                     "give --c to go on with the stored ones, or move the folder or set another nnUNet_results"
                 )
             self.print_to_log_file(f"Going on with the stored settings ({'; '.join(changed)})")
-        if self._other_embeddings:
+        of_now = PlanSection.of_run(self.config, self.prompts)
+        if self.stored is not None and (changed_embeddings := embeddings_differ(self.stored, of_now)):
             raise UserError(
-                f"{self.output_folder_base} was trained with other embeddings ({self._other_embeddings}); "
+                f"{self.output_folder_base} was trained with other embeddings ({changed_embeddings}); "
                 "make the former again with rada-embed, or move the folder or set another nnUNet_results"
             )
         super().on_train_start()
+        if self.prompts is not None and not self.has_weights_of_its_own:  # after -pretrained_weights, which have others
+            text, image = pooled_embeddings(
+                self.prompts, self.config, self.labelled_training_cases, self.print_to_log_file
+            )
+            self.method.prompts.assign(text=text, image=image)
         self.print_to_log_file(f"RADA config: {self.config.to_json()}")
         self.print_to_log_file(f"Embeddings: {self.section.encoder}")
 
-    def _batch(self, loaded: dict[str, Any]) -> Batch:
-        tensors = {name: loaded[name].to(self.device, non_blocking=True) for name in _BATCH_TENSORS}
-        return Batch(**tensors, image_embedding=self._own_embeddings(loaded["keys"]))
+    def on_train_epoch_start(self) -> None:
+        """Go on after the iterations that a checkpoint in the middle of this epoch holds."""
+        self.num_iterations_per_epoch = self.config.iterations_per_epoch - len(self.progress.outputs)
+        super().on_train_epoch_start()
+        self.progress.begin()
 
-    def _own_embeddings(self, cases: list[str]) -> torch.Tensor | None:
-        """[B, K, D]: labelled samples' own E_v where the config says `per_case`; NaN rows take the pooled one."""
-        if self.prompts is None or not self.config.image_prompt or self.config.image_embedding == "pooled":
-            return None
-        labelled = set(self.labelled_training_cases)
-        pooled = self.prompts.pooled_image_embedding(sorted(labelled), concat=self.config.concat_planes)
-        rows = [
-            self.prompts.case_image_embedding(case, fallback=pooled, concat=self.config.concat_planes)
-            if case in labelled
-            else np.full_like(pooled, np.nan)
-            for case in cases
-        ]
-        return torch.from_numpy(np.stack(rows)).to(self.device)
+    def _on_device(self, loaded: dict[str, Any], *names: str) -> list[torch.Tensor]:
+        if "error" in loaded:
+            raise UserError(loaded["error"])
+        return [loaded[name].to(self.device, non_blocking=True) for name in names]
+
+    def _autocast(self) -> Any:
+        """nnU-Net's mixed precision on a GPU; bfloat16 on a CPU where the config asks for it."""
+        if self.device.type == "cpu":
+            return autocast("cpu", torch.bfloat16, enabled=self.config.cpu_bfloat16)
+        return autocast(self.device.type, enabled=self.device.type == "cuda")
 
     @ends_cleanly
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
-        """Run one iteration of the method: one optimizer update per loss that it yields."""
-        iteration = batch["iteration"]
+        """Run one iteration of the method; write a checkpoint where the last one is old."""
+        with self.progress.iteration():
+            self.progress.outputs.append(self._iteration(batch))
+        if self.progress.checkpoint_is_due and len(self.progress.outputs) < self.config.iterations_per_epoch:
+            self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        return self.progress.outputs[-1]
+
+    def _iteration(self, loaded: dict[str, Any]) -> dict[str, float]:
+        """Take one optimizer update per loss that the method yields; return the mean loss and recorded scalars."""
+        tensors = dict(zip(_BATCH_TENSORS, self._on_device(loaded, *_BATCH_TENSORS), strict=True))
+        embedding = own_embeddings(self.prompts, self.config, self.labelled_training_cases, loaded["keys"])
+        batch = Batch(**tensors, image_embedding=None if embedding is None else embedding.to(self.device))
+        iteration = loaded["iteration"]
         seed_all(self.config.seed, TRAINING_STEP, iteration, self.local_rank)
         self.optimizer.set_learning_rates(self.method.learning_rate(iteration))
-        steps = self.method.step(self._batch(batch), iteration)
+        steps = self.method.step(batch, iteration)
         losses = []
         while True:
-            with autocast(self.device.type, enabled=self.device.type == "cuda"):
+            with self._autocast():
                 named_loss = next(steps, None)
             if named_loss is None:
                 break
@@ -337,7 +309,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
             if not torch.isfinite(loss):
                 raise UserError(
                     f"the loss of {name} is {float(loss)} at iteration {iteration}; the last checkpoint is kept; "
-                    "look for broken intensities in the batch's cases " + ", ".join(batch["keys"])
+                    "look for broken intensities in the batch's cases " + ", ".join(loaded["keys"])
                 )
             self.optimizer.update(name, loss, self.grad_scaler)
             losses.append(loss.detach())
@@ -350,34 +322,37 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         return dict(zip(["loss", *names], values.tolist(), strict=True))
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, float]]) -> None:
-        """Keep the epoch's mean of every scalar that the method recorded."""
-        super().on_train_epoch_end([{"loss": output["loss"]} for output in train_outputs])
-        for name in train_outputs[0]:
+        """Keep the epoch's mean of every scalar that the method recorded, and the share of time without data."""
+        outputs, waited = self.progress.end()
+        super().on_train_epoch_end([{"loss": output["loss"]} for output in outputs])
+        for name in outputs[0]:
             if name != "loss":
-                self.curves.append(name, float(np.mean([output[name] for output in train_outputs])), self.current_epoch)
+                self.curves.append(name, float(np.mean([output[name] for output in outputs])), self.current_epoch)
+        self.curves.append("data_wait", waited, self.current_epoch)
 
+    @ends_cleanly
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Measure the ensemble and each network on annotated voxels."""
-        image = batch["image"].to(self.device, non_blocking=True)
-        annotation = batch["annotation"].to(self.device, non_blocking=True).long()
-        with autocast(self.device.type, enabled=self.device.type == "cuda"):
+        image, annotation = self._on_device(batch, "image", "annotation")
+        annotation = annotation.long()
+        with self._autocast():
             ensemble = self.network(image).float()
             branches = {name: network(image).argmax(1) for name, network in self.method.networks.items()}
         known = (annotation != UNKNOWN).sum().clamp(min=1)
         loss = F.cross_entropy(ensemble, annotation, ignore_index=UNKNOWN, reduction="sum") / known
         classes = self.label_manager.foreground_labels
-        counts = dict(zip(_HARD, annotated_counts(ensemble.argmax(1), annotation, classes), strict=True))
-        for name, label in branches.items():
-            counts[_BRANCH + name] = annotated_counts(label, annotation, classes)
-        return {"loss": float(loss), **counts}
+        return {"loss": float(loss), **count_all(ensemble.argmax(1), branches, annotation, classes)}
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
-        """Keep each network's Dice, beside nnU-Net's own record of the ensemble's."""
-        for key in [key for key in val_outputs[0] if key.startswith(_BRANCH)]:
-            dice = mean_dice(np.sum([output.pop(key) for output in val_outputs], axis=0))
-            self.curves.append(f"dice/{key.removeprefix(_BRANCH)}", dice, self.current_epoch)
+        """Keep each network's Dice, beside nnU-Net's own record of the ensemble's; warn of a collapsed one."""
+        counts = take_branches(val_outputs)
+        for name, of_branch in counts.items():
+            self.curves.append(f"dice/{name}", mean_dice(of_branch), self.current_epoch)
+        for line in collapsed(counts, sorted(self.cases.classes, key=self.cases.classes.get)):
+            self.print_to_log_file(line)
         super().on_validation_epoch_end(val_outputs)
 
+    @ends_cleanly
     def on_epoch_end(self) -> None:
         """Write the curves beside nnU-Net's progress.png."""
         self.curves.log(self.print_to_log_file)
@@ -389,21 +364,25 @@ class nnUNetTrainerRADA(nnUNetTrainer):
 
     @ends_cleanly
     def save_checkpoint(self, filename: str) -> None:
-        """Add the method's own state to nnU-Net's checkpoint; write it atomically."""
-        if self.local_rank != 0 or self.disable_checkpointing:
-            return super().save_checkpoint(filename)
-        with atomic_path(Path(filename)) as final, atomic_path(Path(f"{filename}.stock")) as stock:
-            super().save_checkpoint(str(stock))
-            checkpoint = torch.load(stock, map_location="cpu", weights_only=False)
-            checkpoint["method_state"] = self.method.method_state()
-            checkpoint["rada"] = self.section.to_json()
-            torch.save(checkpoint, final)
-        return None
+        """Write nnU-Net's checkpoint with the method's own state, and what a started epoch gave so far."""
+        stock = io.BytesIO()
+        super().save_checkpoint(stock)
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            stock.seek(0)
+            content = torch.load(stock, map_location="cpu", weights_only=False)
+            content[METHOD_STATE], content[SECTION] = self.method.method_state(), self.section.to_json()
+            if self.progress.outputs:
+                content.update({"current_epoch": self.current_epoch, EPOCH_OUTPUTS: self.progress.outputs})
+            write_checkpoint(Path(filename), content)
+        self.progress.saved()
 
     @ends_cleanly
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """Load nnU-Net's part, then the method's own state."""
+        """Load nnU-Net's part, then the method's own state; an epoch that was not finished goes on."""
+        checkpoint = read_checkpoint(filename_or_checkpoint, self.device)
         super().load_checkpoint(filename_or_checkpoint)
-        checkpoint = torch.load(filename_or_checkpoint, map_location=self.device, weights_only=False)
-        self.method.load_method_state(checkpoint["method_state"])
+        self.method.load_method_state(checkpoint[METHOD_STATE])
+        self.progress.restore(checkpoint.get(EPOCH_OUTPUTS, []))
         self.curves = Curves(self.logger.local_logger.my_fantastic_logging)
+        self.curves.forget_from(self.current_epoch)
+        self.has_weights_of_its_own = True

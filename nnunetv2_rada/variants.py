@@ -9,7 +9,22 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2_rada.stock import nnUNetTrainerStock
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 
+# Where the paper is silent, both presets do as the code that it builds on.
+_SILENT = {"stochastic_norm": "batch", "augmentation": "rot90_flip", "gradient_clip": None}
+
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nnUNetTrainerRADA_Paper": (
+        "RADA by the paper's words, also where the code that it builds on does otherwise.",
+        {"skip": "concat", "beta_schedule": "literal", "updates": "joint", "inference": "ensemble", **_SILENT},
+    ),
+    "nnUNetTrainerRADA_PublishedCode": (
+        "RADA in the structure of the code that the paper builds on: three batches, one network after the other.",
+        {"skip": "add", "beta_schedule": "rampup", "updates": "sequential", "inference": "coronal", **_SILENT},
+    ),
+    "nnUNetTrainerRADA_Plans": (
+        "RADA with the network that nnU-Net planned in each of the three branches (beyond the paper).",
+        {"backbone": "plans"},
+    ),
     "nnUNetTrainerRADA_Fused": (
         "RADA with one label for all views, voted from all annotated slices (beyond the paper).",
         {"pseudo_labels": "fused"},

@@ -27,6 +27,7 @@ from nnunetv2_rada.data.randomness import seeded
 from nnunetv2_rada.data.side_volumes import ANNOTATION, FIRST_VIEW, FUSED, Plane, SideVolumes
 from nnunetv2_rada.data.transforms import NUM_COORDINATES
 from nnunetv2_rada.method.base import UNKNOWN
+from sparse_annotation_tools.errors import UserError
 
 # Segmentation channels on their way through the augmentation. nnU-Net's masking reads channel 0 (negative: outside).
 _ANNOTATION, _VIEWS = 1, 2
@@ -109,9 +110,21 @@ class TwoStreamLoader(nnUNetDataLoader):
         torch.set_num_threads(1)
 
     def generate_train_batch(self) -> dict[str, Any]:
-        """Make this worker's next batch: the arguments of `method.base.Batch` (without embeddings), and `keys`."""
+        """Make this worker's next batch: the arguments of `method.base.Batch` (without embeddings), and `keys`.
+
+        A scan or side volume that cannot be read comes as `{"error": line}`: of an exception in a worker, nothing but
+        its traceback would reach the user.
+        """
         iteration = self.first_iteration + self.thread_id + self.batches_made * max(1, self.num_workers)
         self.batches_made += 1
+        try:
+            return {**self._batch(iteration), "iteration": iteration}
+        except UserError as error:
+            return {"error": str(error)}
+        except OSError as error:
+            return {"error": f"a preprocessed scan cannot be read ({error}); run nnUNetv2_plan_and_preprocess again"}
+
+    def _batch(self, iteration: int) -> dict[str, Any]:
         stream = self.stream
         with (
             seeded(stream.seed, stream.stream, iteration, stream.rank),
@@ -125,7 +138,7 @@ class TwoStreamLoader(nnUNetDataLoader):
             images += [self._unlabelled_sample(case) for case in unlabelled]
             batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
             batch["image"] = torch.stack(images)
-        return {**batch, "keys": [*labelled, *unlabelled], "iteration": iteration}
+        return {**batch, "keys": [*labelled, *unlabelled]}
 
     def _labelled_sample(self, case: str) -> dict[str, Tensor]:
         image, segmentation, _, _ = self._data.load_case(case)

@@ -48,8 +48,9 @@ def _mirror(source: Path, copy: Path) -> None:
     ):  # cases.json last: it vouches for the rest
         _put(source / relative, copy / relative)
     for path in list(copy.rglob("*")):
-        if path.is_file() and path.relative_to(copy) not in files:
-            path.unlink()
+        # Dot files are another training's unfinished copies.
+        if path.is_file() and not path.name.startswith(".") and path.relative_to(copy) not in files:
+            path.unlink(missing_ok=True)
 
 
 def _put(source: Path, target: Path) -> None:

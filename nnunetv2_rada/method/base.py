@@ -54,6 +54,31 @@ class Batch:
         """[B - L, C, X, Y, Z]."""
         return self.image[self.num_labelled :]
 
+    def part(self, index: int, parts: int) -> Batch:
+        """Return part `index` of a batch that holds `parts` equal ones: its share of both streams.
+
+        Raises:
+            ValueError: a stream cannot be divided so.
+        """
+        labelled, unlabelled = self.num_labelled, len(self.image) - self.num_labelled
+        if labelled % parts or unlabelled % parts:
+            raise ValueError(f"{labelled} + {unlabelled} samples do not make {parts} batches")
+
+        def share(tensor: Tensor) -> Tensor:
+            return tensor.tensor_split(parts)[index]
+
+        def both(tensor: Tensor) -> Tensor:
+            return torch.cat([share(tensor[:labelled]), share(tensor[labelled:])])
+
+        return Batch(
+            image=both(self.image),
+            label=share(self.label),
+            distance=share(self.distance),
+            annotation=share(self.annotation),
+            confidence=None if self.confidence is None else share(self.confidence),
+            image_embedding=None if self.image_embedding is None else both(self.image_embedding),
+        )
+
 
 class Backbone(nn.Module, ABC):
     """An encoder-decoder that hands out its bottleneck and its last decoder map, both after dropout."""
@@ -87,6 +112,9 @@ class Method(nn.Module, ABC):
 
     views: tuple[str, ...] = ()
     """Names of the networks' label and distance channels in `Batch`, in channel order."""
+
+    batches_per_step: int = 1
+    """Batches that one step takes, joined to one: `Batch.part` divides them again."""
 
     networks: nn.ModuleDict
     """The networks that prediction needs, by name."""

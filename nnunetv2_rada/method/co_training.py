@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -16,7 +17,7 @@ from nnunetv2_rada.method import schedules
 from nnunetv2_rada.method.base import Batch, MakeBackbone, Method
 from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
 from nnunetv2_rada.method.losses import peer_loss, supervised_loss
-from nnunetv2_rada.method.uncertainty import predictive_entropy
+from nnunetv2_rada.method.uncertainty import predictive_entropy, stochastic_mode
 from nnunetv2_rada.method.vnet import VNet
 from sparse_annotation_tools.errors import UserError
 
@@ -33,7 +34,7 @@ class CoTraining(Method):
 
     Departure from the paper's code base: all networks share one unlabelled batch and are updated together, as the
     paper's Algorithm 1 says, so each network's training forward and stochastic passes serve both peers. The code
-    draws three batches and updates one network after the other.
+    draws three batches and updates one network after the other (`Config.updates = "sequential"`).
 
     Args:
         config: Settings of the run.
@@ -63,6 +64,7 @@ class CoTraining(Method):
         self.config = config
         self.views = tuple(views)
         self.num_classes = num_classes
+        self.batches_per_step = len(self.views) if config.updates == "sequential" else 1
         if config.inference not in ("ensemble", *self.views):
             raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.views)}")
 
@@ -95,28 +97,63 @@ class CoTraining(Method):
     def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
         """Yield L_total of each network: (1 - 2b) L_sup + b (L_peer1 + L_peer2), eq. 11."""
         config, total = self.config, self.config.num_iterations
-        b = schedules.peer_weight(iteration, total, config.beta_schedule)
-        alpha = schedules.distance_decay(iteration, total, config.alpha)
+        now = _Schedules(
+            b=schedules.peer_weight(iteration, total, config.beta_schedule),
+            alpha=schedules.distance_decay(iteration, total, config.alpha),
+            threshold=schedules.entropy_threshold(iteration, total, self.num_classes),
+        )
+        self.record("beta", 2 * now.b)
+        self.record("alpha", now.alpha)
+        yield from self._joint_step(batch, now) if config.updates == "joint" else self._sequential_step(batch, now)
+
+    def _joint_step(self, batch: Batch, now: _Schedules) -> Iterator[tuple[str, Tensor]]:
+        """All networks on one batch, each the teacher of both others, before any is updated (Algorithm 1)."""
         # Stochastic passes come first: they hold no graph, and the training forwards' graphs are not there yet.
-        trusted = self._trusted(batch, iteration)
+        trusted = {view: self._trusted(view, batch, now) for view in self.views}
         logits = {view: network(batch.image, batch.image_embedding) for view, network in self.networks.items()}
-        labelled = batch.num_labelled
         # max is argmax here, ten times faster on CPU.
-        pseudo = {view: logits[view][labelled:].detach().max(dim=1).indices for view in self.views}
-        self.record("beta", 2 * b)
-        self.record("alpha", alpha)
-        self.record("trusted", torch.stack([mask.float().mean() for mask in trusted.values()]).mean())
+        pseudo = {view: own[batch.num_labelled :].detach().max(dim=1).indices for view, own in logits.items()}
+        self._record_trusted(trusted.values())
+        for view in self.views:
+            # pop: the last reference but the loss, so the graph goes with this network's update.
+            yield view, self._loss(view, logits.pop(view), batch, pseudo, trusted, now)
+
+    def _sequential_step(self, batch: Batch, now: _Schedules) -> Iterator[tuple[str, Tensor]]:
+        """Each network on a batch of its own, taught by its peers as they are by then (the paper's code base)."""
+        shares: list[Tensor] = []
         for v, view in enumerate(self.views):
-            own = logits.pop(view)  # the last reference but the loss: the graph goes with this network's update
-            label, weight = supervision(batch, v, alpha=alpha, pseudo_labels=config.pseudo_labels)
-            supervised = supervised_loss(own[:labelled], label, weight)
-            peers = _sum_peer_losses(own[labelled:], view, pseudo, trusted)
+            own_batch = batch.part(v, len(self.views))
+            own = self.networks[view](own_batch.image, own_batch.image_embedding)
+            peers = [peer for peer in self.views if peer != view]
+            pseudo = {peer: self._pseudo_label(peer, own_batch) for peer in peers}
+            trusted = {peer: self._trusted(peer, own_batch, now) for peer in peers}
+            shares.extend(trusted.values())
+            loss = self._loss(view, own, own_batch, pseudo, trusted, now)
             del own
-            loss = (1 - 2 * b) * supervised + b * peers
-            self.record(f"loss/{view}", loss)
-            self.record(f"sup/{view}", supervised)
-            self.record(f"peer/{view}", peers)
             yield view, loss
+        self._record_trusted(shares)
+
+    def _loss(
+        self,
+        view: str,
+        logits: Tensor,
+        batch: Batch,
+        pseudo: Mapping[str, Tensor],
+        trusted: Mapping[str, Tensor],
+        now: _Schedules,
+    ) -> Tensor:
+        """L_total of one network from its logits [B, N, X, Y, Z] and its peers' labels on the unlabelled half."""
+        labelled = batch.num_labelled
+        label, weight = supervision(
+            batch, self.views.index(view), alpha=now.alpha, pseudo_labels=self.config.pseudo_labels
+        )
+        supervised = supervised_loss(logits[:labelled], label, weight)
+        peers = _sum_peer_losses(logits[labelled:], view, pseudo, trusted)
+        loss = (1 - 2 * now.b) * supervised + now.b * peers
+        self.record(f"loss/{view}", loss)
+        self.record(f"sup/{view}", supervised)
+        self.record(f"peer/{view}", peers)
+        return loss
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the log of the networks' mean softmax [B, N, X, Y, Z], or one network's logits; in fp32.
@@ -130,17 +167,40 @@ class CoTraining(Method):
         log_p = torch.stack([F.log_softmax(network(image).float(), dim=1) for network in self.networks.values()])
         return (torch.logsumexp(log_p, dim=0) - math.log(len(log_p))).clamp_(min=LOWEST_LOGIT)
 
-    def _trusted(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """Per network [U, X, Y, Z] bool: where its predictive entropy on the unlabelled half is below H(t)."""
-        threshold = schedules.entropy_threshold(iteration, self.config.num_iterations, self.num_classes)
-        embedding = None if batch.image_embedding is None else batch.image_embedding[batch.num_labelled :]
-        return {
-            view: predictive_entropy(
-                network, batch.image_unlabelled, passes=self.config.stochastic_passes, image_embedding=embedding
-            )
-            < threshold
-            for view, network in self.networks.items()
-        }
+    def _trusted(self, view: str, batch: Batch, now: _Schedules) -> Tensor:
+        """[U, X, Y, Z] bool: where a network's predictive entropy on the unlabelled half is below H(t)."""
+        entropy = predictive_entropy(
+            self.networks[view],
+            batch.image_unlabelled,
+            passes=self.config.stochastic_passes,
+            image_embedding=_unlabelled_embedding(batch),
+            norm=self.config.stochastic_norm,
+        )
+        return entropy < now.threshold
+
+    @torch.no_grad()
+    def _pseudo_label(self, view: str, batch: Batch) -> Tensor:
+        """[U, X, Y, Z]: a network's argmax on the unlabelled half, from a pass of its own with dropout on."""
+        with stochastic_mode(self.networks[view], self.config.stochastic_norm):
+            logits: Tensor = self.networks[view](batch.image_unlabelled, _unlabelled_embedding(batch))
+        return logits.max(dim=1).indices
+
+    def _record_trusted(self, masks: Iterable[Tensor]) -> None:
+        """Keep the share of trusted voxels."""
+        self.record("trusted", torch.stack([mask.float().mean() for mask in masks]).mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Schedules:
+    """What the schedules give for one iteration: peer weight, distance decay, entropy threshold."""
+
+    b: float
+    alpha: float
+    threshold: float
+
+
+def _unlabelled_embedding(batch: Batch) -> Tensor | None:
+    return None if batch.image_embedding is None else batch.image_embedding[batch.num_labelled :]
 
 
 def supervision(batch: Batch, v: int, *, alpha: float, pseudo_labels: str) -> tuple[Tensor, Tensor]:

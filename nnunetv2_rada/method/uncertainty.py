@@ -14,21 +14,22 @@ NOISE_LIMIT = 0.2  # where that noise is cut off
 # Four passes share a call: fewer calls fold BatchNorm less often and keep the cores busy, and their maps stay smaller
 # than the graphs of the training forwards that follow.
 PASSES_AT_ONCE = 4
+PUBLISHED_PASSES_AT_ONCE = 2  # statistics of the batch depend on what shares it: there, as in the published code
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 @contextmanager
-def stochastic_mode(network: nn.Module) -> Iterator[None]:
-    """Within the context, dropout is active and everything else (BatchNorm) is in evaluation mode.
+def stochastic_mode(network: nn.Module, norm: str = "running") -> Iterator[None]:
+    """Within the context, dropout is active, and BatchNorm uses its `running` statistics or those of the `batch`.
 
-    Departure from the paper's code base, which leaves BatchNorm in training mode, so that ten of its eleven updates a
-    step come from these passes. On running statistics they leave no trace in the network, and BatchNorm folds exactly
-    into the convolutions (see `vnet.ConvNormReLU`).
+    Departure from the paper's code base, which leaves BatchNorm in training mode (`batch`), so that ten of its eleven
+    updates a step come from these passes. On running statistics they leave no trace in the network, and BatchNorm folds
+    exactly into the convolutions (see `vnet.ConvNormReLU`).
     """
     modes = [(module, module.training) for module in network.modules()]
     for module, _ in modes:
-        module.training = isinstance(module, _DROPOUT)
+        module.training = norm == "batch" or isinstance(module, _DROPOUT)
     try:
         yield
     finally:
@@ -38,7 +39,7 @@ def stochastic_mode(network: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def predictive_entropy(
-    network: nn.Module, image: Tensor, *, passes: int, image_embedding: Tensor | None = None
+    network: nn.Module, image: Tensor, *, passes: int, image_embedding: Tensor | None = None, norm: str = "running"
 ) -> Tensor:
     """Return the entropy [B, X, Y, Z], in nats, of the mean softmax over `passes` stochastic passes.
 
@@ -47,13 +48,15 @@ def predictive_entropy(
         image: [B, C, X, Y, Z].
         passes: T of the paper.
         image_embedding: [B, K, D] or None, handed to `network`.
+        norm: Statistics of BatchNorm, see `stochastic_mode`.
     """
     if passes < 1:
         raise ValueError(f"passes must be at least 1; got {passes}")
     mean = image.new_zeros(())
-    with stochastic_mode(network):
-        for start in range(0, passes, PASSES_AT_ONCE):
-            copies = min(PASSES_AT_ONCE, passes - start)
+    at_once = PUBLISHED_PASSES_AT_ONCE if norm == "batch" else PASSES_AT_ONCE
+    with stochastic_mode(network, norm):
+        for start in range(0, passes, at_once):
+            copies = min(at_once, passes - start)
             noisy = image.repeat(copies, 1, 1, 1, 1)
             noisy += (torch.randn_like(noisy) * NOISE_SD).clamp_(-NOISE_LIMIT, NOISE_LIMIT)
             own = None if image_embedding is None else image_embedding.repeat(copies, 1, 1)

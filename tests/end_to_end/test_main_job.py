@@ -8,121 +8,52 @@ import re
 import shutil
 import signal
 import subprocess
-import sysconfig
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from end_to_end.workspace import CONFIG, DATASET, MODEL, Workspace, checkpoint
 
-import nnunetv2_rada._autoload  # noqa: F401  exports nnUNet_extTrainer where the package is not installed
-from sparse_annotation_tools.phantom import CLASS_NAMES, write_phantom_set
+from sparse_annotation_tools.phantom import CLASS_NAMES
 from sparse_annotation_tools.volumes import read_volume
 
 pytestmark = pytest.mark.end_to_end
-
-CONFIG = {
-    "num_iterations": 8, "iterations_per_epoch": 2, "val_iterations_per_epoch": 1, "base_filters": 4,
-    "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 32, "batch_labelled": 1, "batch_unlabelled": 1,
-}  # fmt: skip
-MODEL = Path("Dataset901_Phantom") / "nnUNetTrainerRADA__nnUNetPlans__3d_fullres"
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """One dataset, made and preprocessed once, and an environment that keeps everything inside a folder."""
-
-    root: Path
-
-    def environment(self, **changes: str) -> dict[str, str]:
-        """Return the variables of a subprocess; an empty value unsets one."""
-        folders = {f"nnUNet_{name}": str(self.root / name) for name in ("raw", "preprocessed", "results")}
-        limits = {
-            "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1", "nnUNet_compile": "f",
-            "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "RADA_CONFIG": str(self.root / "config.json"),
-        }  # fmt: skip
-        path = {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
-        variables = {**os.environ, **path, **limits, **folders, **changes}
-        return {name: value for name, value in variables.items() if value}
-
-    def run(self, *command: str, status: int = 0, **changes: str) -> str:
-        """Run a command to its end; return what it printed."""
-        done = subprocess.run(
-            command, env=self.environment(**changes), capture_output=True, text=True, timeout=600, check=False
-        )
-        assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    def train(self, *more: str, status: int = 0, **changes: str) -> str:
-        """Train fold 0."""
-        command = ("nnUNetv2_train", "901", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu")
-        return self.run(*command, *more, status=status, **changes)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Phantoms -> raw dataset -> preprocessed."""
-    work = Workspace(tmp_path_factory.mktemp("main_job"))
-    for name in ("raw", "preprocessed", "results"):
-        (work.root / name).mkdir()
-    (work.root / "config.json").write_text(json.dumps(CONFIG))
-    scans = work.root / "scans"
-    write_phantom_set(scans, labelled=2, unlabelled=2, test=2, shape=(20, 30, 34), directions="permuted", classes=2)
-    work.run(
-        "rada-make-sparse-dataset", "-d", "901", "-n", "Phantom", "--images", f"{scans}/labelled/images", "--labels",
-        f"{scans}/labelled/labels", "--unlabelled", f"{scans}/unlabelled/images", "--simulate", "SCA",
-        "--label-names", *CLASS_NAMES[:2], "--encoder", "random", "--encoder-seed", "0", "-np", "2",
-    )  # fmt: skip
-    work.run(
-        "nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "3d_fullres", "--verify_dataset_integrity", "-np", "1",
-        "-npfp", "1",
-    )  # fmt: skip
-    return work
-
-
-@pytest.fixture(scope="module")
-def trained(workspace: Workspace) -> str:
-    """What an undisturbed training of fold 0 printed."""
-    return workspace.train()
-
-
-def checkpoint(results: Path) -> dict:
-    """Load the final checkpoint of fold 0."""
-    return torch.load(results / MODEL / "fold_0" / "checkpoint_final.pth", weights_only=False)
 
 
 def test_training_shows_and_stores_what_it_did(workspace: Workspace, trained: str) -> None:
     """The config is printed once, the honesty stamp is in the log, curves and config are beside the weights."""
     assert trained.count("RADA config:") == 1
     assert "encoder=random: carries no semantics" in trained
-    fold = workspace.root / "results" / MODEL / "fold_0"
+    fold = workspace.results / MODEL / "fold_0"
     curves = json.loads((fold / "curves.json").read_text())
-    for name in ("beta", "alpha", "trusted", "loss/sagittal", "sup/coronal", "peer/axial", "dice/axial"):
-        assert len(curves[name]) == 4, name
+    for name in ("beta", "alpha", "trusted", "loss/sagittal", "sup/coronal", "peer/axial", "dice/axial", "data_wait"):
+        assert len(curves[name]) == 2, name
     assert (fold / "curves.png").stat().st_size > 1000
     stored = json.loads((fold.parent / "plans.json").read_text())["configurations"]["3d_fullres"]
     assert stored["rada"]["config"]["base_filters"] == 4
     assert all(side % 16 == 0 for side in stored["patch_size"])
-    assert checkpoint(workspace.root / "results")["rada"]["encoder"].startswith("encoder=random")
+    assert checkpoint(workspace.results)["rada"]["encoder"].startswith("encoder=random")
 
 
 def test_final_validation_covers_labelled_cases_only(workspace: Workspace, trained: str) -> None:
     """Unlabelled scans have no truth to validate on."""
-    splits = json.loads((workspace.root / "preprocessed" / "Dataset901_Phantom" / "splits_final.json").read_text())
-    validated = {path.name for path in (workspace.root / "results" / MODEL / "fold_0" / "validation").glob("*.nii.gz")}
+    splits = json.loads((workspace.root / "preprocessed" / DATASET / "splits_final.json").read_text())
+    validated = {path.name for path in (workspace.results / MODEL / "fold_0" / "validation").glob("*.nii.gz")}
     assert validated == {f"{case}.nii.gz" for case in splits[0]["val"]}
     assert len(splits) == 2
     assert all(len(split["train"]) == 3 for split in splits)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, trained: str) -> None:
-    """SIGKILL in the middle, then --c: every loss and every weight is what the undisturbed run got."""
+    """SIGKILL in the middle of an epoch, then --c: every loss and every weight is what the undisturbed run got."""
     results = workspace.root / "killed"
     results.mkdir()
     latest = results / MODEL / "fold_0" / "checkpoint_latest.pth"
-    variables = workspace.environment(nnUNet_results=str(results))
+    often = workspace.root / "often.json"
+    often.write_text(json.dumps({**CONFIG, "checkpoint_minutes": 1e-4}))  # after every iteration
+    variables = workspace.environment(nnUNet_results=str(results), RADA_CONFIG=str(often))
     command = ["nnUNetv2_train", "901", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu"]
     with open(workspace.root / "killed.log", "w") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
@@ -133,8 +64,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, tra
         process.wait()
     assert latest.is_file(), (workspace.root / "killed.log").read_text()
     assert not (latest.parent / "checkpoint_final.pth").exists()
+    left = torch.load(latest, weights_only=False)
+    assert left["current_epoch"] == 0
+    assert 1 <= len(left["rada_epoch_outputs"]) < CONFIG["iterations_per_epoch"]
     workspace.train("--c", nnUNet_results=str(results))
-    undisturbed, resumed = checkpoint(workspace.root / "results"), checkpoint(results)
+    undisturbed, resumed = checkpoint(workspace.results), checkpoint(results)
     assert undisturbed["logging"]["train_losses"] == resumed["logging"]["train_losses"]
     assert undisturbed["logging"]["rada/loss/axial"] == resumed["logging"]["rada/loss/axial"]
     for name, weight in undisturbed["network_weights"].items():
@@ -144,11 +78,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, tra
 def test_prediction_needs_images_and_weights_alone(workspace: Workspace, trained: str, tmp_path: Path) -> None:
     """Without raw and preprocessed data, without prompts and encoders, stock nnUNetv2_predict segments new scans."""
     scans, output = workspace.root / "scans" / "test", tmp_path / "predictions"
-    workspace.run(
-        "nnUNetv2_predict", "-i", f"{scans}/images", "-o", str(output), "-d", "Dataset901_Phantom", "-c", "3d_fullres",
-        "-f", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu", "-npp", "1", "-nps", "1",
-        nnUNet_raw="", nnUNet_preprocessed="", RADA_CONFIG="",
-    )  # fmt: skip
+    workspace.predict(output, "-c", "3d_fullres", "-f", "0", "-tr", "nnUNetTrainerRADA")
     for truth in sorted((scans / "labels").glob("*.nii.gz")):
         predicted = read_volume(output / truth.name).array
         assert predicted.shape == read_volume(truth).array.shape

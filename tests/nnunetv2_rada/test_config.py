@@ -27,7 +27,7 @@ def test_json_round_trip():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base_filter": 8}, r"unknown setting base_filter; known are alpha, base_filters"),
+        ({"base_filter": 8}, r"unknown setting base_filter; known are alpha, augmentation, backbone, base_filters"),
         ({"base_filters": "8"}, "base_filters is '8', expected int"),
         ({"base_filters": True}, "base_filters is True, expected int"),
         ({"num_iterations": 100}, "a multiple of iterations_per_epoch"),
@@ -35,6 +35,11 @@ def test_json_round_trip():
         ({"beta_schedule": "linear"}, "rampup, literal or a number"),
         ({"pseudo_labels": "all"}, "per_view, fused or none"),
         ({"skip": "sum"}, "add or concat"),
+        ({"updates": "parallel"}, "joint or sequential"),
+        ({"stochastic_norm": "layer"}, "running or batch"),
+        ({"augmentation": "none"}, "nnunet or rot90_flip"),
+        ({"backbone": "unet"}, "vnet or plans"),
+        ({"checkpoint_minutes": -1}, "at least 0"),
         ({"stochastic_passes": 0}, "at least 1"),
         ({"batch_labelled": 0}, "at least 1"),
         ({"image_embedding": "none"}, "pooled or per_case"),

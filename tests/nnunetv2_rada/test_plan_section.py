@@ -15,6 +15,7 @@ from nnunetv2_rada.plan_section import (
     stored_section,
     training_patch,
 )
+from nnunetv2_rada.planned_backbone import patch_multiples
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import Case, CasesFile
 
@@ -26,6 +27,13 @@ from sparse_annotation_tools.schema import Case, CasesFile
 def test_the_patch_is_scaled_by_one_factor_and_divides_by_16(planned, expected):
     """Big patches shrink to the paper's number of voxels; small ones are rounded; ties go up; no side is below 16."""
     assert training_patch(planned, 112 * 112 * 80) == expected
+
+
+def test_a_planned_backbone_sets_what_the_patch_divides_by():
+    """An axis that the plans never halve keeps its side; one with five halvings is a multiple of 32."""
+    assert patch_multiples({"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [1, 2, 2]]}) == [2, 8, 8]
+    assert training_patch([14, 56, 56], 10**6, [2, 8, 8]) == [14, 56, 56]
+    assert training_patch([96, 128, 192], 112 * 112 * 80, [32, 32, 32]) == [64, 96, 160]
 
 
 def test_the_patch_keeps_its_shape_when_it_is_scaled():

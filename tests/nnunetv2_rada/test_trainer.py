@@ -1,122 +1,16 @@
 """The trainer's hooks one by one; tests/end_to_end drives them through the stock commands."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from nnunetv2_rada.annotated_dice import annotated_counts, mean_dice
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
-from nnunetv2_rada.method.guidance import Prompts
+from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
-from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.prompts.store import PromptStore
-
-
-def make_prompts(changed=None):
-    """Embeddings of three labelled cases and one that is not; `changed` gets others."""
-    rng = np.random.default_rng(0)
-    names = ("one", "two", "held_out", "unlabelled")
-    images = {name: {"axial": rng.normal(size=(2, 8)).astype(np.float32)} for name in names}
-    if changed:
-        images[changed]["axial"] += 1
-    text = rng.normal(size=(2, 4)).astype(np.float32)
-    return PromptStore(classes=("a", "b"), text_kt=text, images=images, metadata={"encoder": "random"})
-
-
-def make_trainer(prompts, **settings):
-    """What the embedding hooks read of a trainer whose fold trains on cases one and two."""
-    return SimpleNamespace(
-        prompts=prompts,
-        config=Config().overridden(settings, source="a test"),
-        labelled_training_cases=["one", "two"],
-        print_to_log_file=lambda *_: None,
-        device=torch.device("cpu"),
-    )
-
-
-@pytest.mark.parametrize("image_embedding", ["pooled", "per_case"])
-@pytest.mark.parametrize("other", ["held_out", "unlabelled"])
-def test_embeddings_of_other_than_labelled_training_cases_change_nothing(other, image_embedding):
-    """Not one bit of what the networks get, neither pooled nor for the samples of a batch."""
-
-    def seen(changed):
-        trainer = make_trainer(make_prompts(changed), image_embedding=image_embedding)
-        own = nnUNetTrainerRADA._own_embeddings(trainer, ["one", "two", "held_out", "unlabelled"])
-        return [*nnUNetTrainerRADA._pooled_embeddings(trainer), torch.zeros(1) if own is None else own.nan_to_num(-9)]
-
-    assert all(torch.equal(*pair) for pair in zip(seen(None), seen(other), strict=True))
-    assert not torch.equal(seen(None)[1], seen("one")[1])
-
-
-def test_raw_embeddings_reach_the_networks_raw(tmp_path):
-    """What the file of a `--normalise raw` dataset holds is what networks get, text and image, pooled and per case."""
-    made = make_prompts()
-    path = tmp_path / "prompts.safetensors"
-    replace(made, metadata={"encoder": "mine", "normalise": "raw"}).save(path)
-    trainer = make_trainer(PromptStore.load(path), image_embedding="per_case")
-    text, image = nnUNetTrainerRADA._pooled_embeddings(trainer)
-    prompts = Prompts(num_foreground=2, text_dim=4, image_dim=8)
-    prompts.assign(text=text, image=image)
-    one, two = (made.images[name]["axial"] for name in ("one", "two"))
-    np.testing.assert_array_equal(prompts()[:, :4], made.text_kt)
-    np.testing.assert_allclose(prompts()[:, 4:], (one + two) / 2, rtol=1e-6)
-    own = prompts(nnUNetTrainerRADA._own_embeddings(trainer, ["two", "unlabelled"]))
-    np.testing.assert_array_equal(own[0, :, 4:], two)
-    np.testing.assert_array_equal(own[1], prompts())
-
-
-def test_other_embeddings_reach_the_networks_with_length_one(tmp_path):
-    """Unless the file says raw: text, pooled image and a sample's own image."""
-    path = tmp_path / "prompts.safetensors"
-    make_prompts().save(path)
-    trainer = make_trainer(PromptStore.load(path), image_embedding="per_case")
-    text, image = nnUNetTrainerRADA._pooled_embeddings(trainer)
-    own = nnUNetTrainerRADA._own_embeddings(trainer, ["two"])
-    for rows in (text, image, own[0]):
-        torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
-
-
-def test_pooled_samples_bring_no_embedding_of_their_own():
-    """By default every sample of a batch gets the pooled E_v."""
-    assert nnUNetTrainerRADA._own_embeddings(make_trainer(make_prompts()), ["one", "two", "new"]) is None
-
-
-def test_per_case_gives_labelled_samples_their_own_embedding():
-    """With `per_case`, labelled training cases bring theirs; unlabelled and held-out ones take the pooled one."""
-    trainer = make_trainer(make_prompts(), image_embedding="per_case")
-    own = nnUNetTrainerRADA._own_embeddings(trainer, ["one", "two", "held_out", "new"])
-    assert own.shape == (4, 2, 8)
-    assert torch.isfinite(own[:2]).all()
-    assert not torch.equal(own[0], own[1])
-    assert torch.isnan(own[2:]).all()
-
-
-def test_concat_sets_planes_beside_each_other():
-    """With `concat_planes`, AA gives twice the columns of A."""
-    prompts = make_prompts()
-    prompts.metadata["prompt_planes"] = "AA"
-    trainer = make_trainer(prompts, concat_planes=True)
-    assert nnUNetTrainerRADA._pooled_embeddings(trainer)[1].shape == (2, 16)
-
-
-@pytest.mark.parametrize("trainer", [nnUNetTrainerRADA, TRAINERS["nnUNetTrainerRADA_Fused"]])
-def test_without_embeddings_only_trainers_that_use_none_go_on(tmp_path, trainer):
-    """A dataset of `--encoder none`: RADA names rada-embed; settings without prompts ask for nothing."""
-    cases = SimpleNamespace(dataset="Dataset007_X", classes={"a": 1})
-    rada = SimpleNamespace(prompts_file=tmp_path / "prompts.safetensors")
-    bare = trainer.__new__(trainer)
-    bare.__dict__.update(cases=cases, rada=rada, config=Config())
-    with pytest.raises(UserError, match="run rada-embed -d 007"):
-        bare._load_prompts()
-    bare.config = Config().overridden({"text_prompt": False, "image_prompt": False}, source="a test")
-    assert bare._load_prompts() is None
-    bare.prompts = None
-    assert bare._new_section().encoder == "none"
 
 
 class NotANumber:
@@ -133,26 +27,47 @@ class NotANumber:
         yield "axial", torch.tensor(torch.nan)
 
 
+class OneLoss(NotANumber):
+    """A method whose loss is the iteration."""
+
+    def step(self, batch, iteration):
+        """One loss."""
+        yield "axial", torch.tensor(float(iteration))
+
+
+def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=None):
+    """A trainer with a method, and nothing of nnU-Net's own setting up."""
+    trainer = object.__new__(nnUNetTrainerRADA)
+    trainer.config = Config(num_iterations=20, iterations_per_epoch=10, checkpoint_minutes=checkpoint_minutes)
+    trainer.progress = EpochProgress(checkpoint_minutes, clock)
+    trainer.network = SimpleNamespace(method=method)
+    trainer.optimizer = SimpleNamespace(set_learning_rates=lambda rates: None, update=lambda *_: None)
+    trainer.prompts, trainer.grad_scaler, trainer.device, trainer.local_rank = None, None, torch.device("cpu"), 0
+    trainer.output_folder, trainer.is_ddp = str(folder), False
+    trainer.do_split = lambda: ([], [])
+    return trainer
+
+
+def loaded(iteration):
+    """A batch from a loader."""
+    names = ("image", "label", "distance", "annotation", "confidence")
+    return {"iteration": iteration, "keys": ["one", "two"], **{name: torch.zeros(1) for name in names}}
+
+
 def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
     """Status 2, the network, the iteration and the cases; no update with it."""
-    trainer = SimpleNamespace(
-        config=Config(), local_rank=0, device=torch.device("cpu"), method=NotANumber(), _batch=lambda batch: None,
-        optimizer=SimpleNamespace(set_learning_rates=lambda rates: None, update=pytest.fail), grad_scaler=None,
-    )  # fmt: skip
+    trainer = make_trainer(NotANumber())
     with pytest.raises(SystemExit) as stopped:
-        nnUNetTrainerRADA.train_step(trainer, {"iteration": 7, "keys": ["one", "two"]})
+        trainer.train_step(loaded(7))
     assert stopped.value.code == 2
     assert "the loss of axial is nan at iteration 7" in capsys.readouterr().err
 
 
-def test_dice_counts_annotated_voxels_only():
-    """Voxels that nobody annotated count nowhere; classes neither drawn nor predicted are left out of the mean."""
-    annotation = torch.tensor([[[[0, 1, 1, -1, -1]]]])
-    label = torch.tensor([[[[1, 1, 0, 1, 2]]]])
-    counts = annotated_counts(label, annotation, [1, 2])
-    assert counts.tolist() == [[1, 0], [1, 0], [1, 0]]
-    assert mean_dice(counts) == 0.5
-    assert np.isnan(mean_dice(np.zeros((3, 2), dtype=int)))
+def test_an_unfinished_epoch_is_logged_anew():
+    """Every list, nnU-Net's own too, ends where the last finished epoch ended."""
+    log = {"lrs": [0.1, 0.1, 0.1], "train_losses": [1.0, 1.0]}
+    Curves(log).forget_from(2)
+    assert log == {"lrs": [0.1, 0.1], "train_losses": [1.0, 1.0]}
 
 
 def test_curves_survive_a_checkpoint_and_a_gap():
@@ -179,3 +94,51 @@ def test_every_trainer_is_documented_importable_and_has_valid_settings(name):
     assert "__" not in name
     assert trainer.__doc__
     Config.from_json(getattr(trainer, "settings", {}), source=name)
+
+
+def test_a_broken_batch_stops_training_with_its_own_line(capsys):
+    """What a loader could not read reaches the user as one line, in training and in validation."""
+    for step in ("train_step", "validation_step"):
+        with pytest.raises(SystemExit) as stopped:
+            getattr(make_trainer(OneLoss()), step)({"error": "side volumes of case one cannot be read"})
+        assert stopped.value.code == 2
+        assert "error: side volumes of case one cannot be read" in capsys.readouterr().err
+
+
+def test_checkpoints_are_written_when_they_are_due_and_never_after_the_last_iteration(tmp_path):
+    """One every two minutes in the middle of the epoch; the epoch's own end is nnU-Net's."""
+    now, written = [0.0], []
+    trainer = make_trainer(OneLoss(), checkpoint_minutes=2.0, clock=lambda: now[0], folder=tmp_path)
+
+    def save_checkpoint(path):
+        written.append((path, len(trainer.progress.outputs)))
+        trainer.progress.saved()
+
+    trainer.save_checkpoint = save_checkpoint
+    for iteration in range(10):
+        now[0] += 30.0
+        trainer.train_step(loaded(iteration))
+    assert written == [(str(tmp_path / "checkpoint_latest.pth"), 4), (str(tmp_path / "checkpoint_latest.pth"), 8)]
+    now[0] += 120.0
+    trainer.train_step(loaded(10))
+    assert len(written) == 2
+
+
+def test_bfloat16_on_a_cpu_is_for_those_who_ask(monkeypatch):
+    """Off by default; on a GPU nnU-Net's own mixed precision stays."""
+    trainer = make_trainer(OneLoss())
+    with trainer._autocast():
+        assert not torch.is_autocast_enabled("cpu")
+    trainer.config = Config(cpu_bfloat16=True)
+    with trainer._autocast():
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def test_the_presets_differ_where_the_paper_and_its_code_differ():
+    """Words in one, code in the other; both as the code where the paper is silent."""
+    paper, code = (TRAINERS[f"nnUNetTrainerRADA_{name}"].settings for name in ("Paper", "PublishedCode"))
+    assert (paper["skip"], paper["beta_schedule"], paper["updates"]) == ("concat", "literal", "joint")
+    assert (code["skip"], code["beta_schedule"], code["updates"]) == ("add", "rampup", "sequential")
+    for name in ("stochastic_norm", "augmentation", "gradient_clip"):
+        assert paper[name] == code[name] != getattr(Config(), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import UNKNOWN, Batch
+from nnunetv2_rada.method.base import UNKNOWN, Backbone, Batch
 from nnunetv2_rada.method.co_training import CoTraining, supervision
 from sparse_annotation_tools.errors import UserError
 
@@ -174,7 +175,10 @@ def test_the_same_seed_gives_the_same_losses(make_small, make_batch) -> None:
     assert not torch.equal(a["axial"], c["axial"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"skip": "concat"}, {"text_prompt": False, "image_prompt": False}])
+PAPER = {"skip": "concat", "beta_schedule": "literal", "stochastic_norm": "batch"}
+
+
+@pytest.mark.parametrize("settings", [{}, PAPER, {"text_prompt": False, "image_prompt": False}])
 def test_it_learns_two_blobs_in_a_few_iterations(make_small, make_batch, settings) -> None:
     """The ensemble finds bright blobs in scans it was not trained on."""
     method = make_small(stochastic_passes=1, **settings)
@@ -185,6 +189,95 @@ def test_it_learns_two_blobs_in_a_few_iterations(make_small, make_batch, setting
     truth = torch.nn.functional.avg_pool3d(unseen.image, 3, 1, 1)[:, 0] > 1  # blobs are 2, noise averages out
     dice = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
     assert dice > 0.7
+
+
+def _three_of(batch: Batch) -> Batch:
+    """A batch that holds `batch` three times over, labelled samples first."""
+    labelled, unlabelled = batch.image_labelled, batch.image_unlabelled
+    rest = {name: torch.cat([getattr(batch, name)] * 3) for name in ("label", "distance", "annotation")}
+    return Batch(image=torch.cat([labelled] * 3 + [unlabelled] * 3), **rest)
+
+
+def test_sequential_updates_give_each_network_a_batch_of_its_own(make_small, make_batch) -> None:
+    """Only the images of its own part change a network's loss, in both streams."""
+    batch = _three_of(make_batch())
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        method = make_small(updates="sequential")
+        assert (method.batches_per_step, make_small().batches_per_step) == (3, 1)
+        for network in method.networks.values():  # else the images that a network saw before live on in its statistics
+            network.eval()
+        return _losses(method, batch)
+
+    before = losses(batch)
+    for sample, owner in ((1, "sagittal"), (2, "coronal"), (9, "coronal"), (11, "axial")):
+        image = batch.image.clone()
+        image[sample] += torch.linspace(0, 3, 16)
+        after = losses(replace(batch, image=image))
+        assert [view for view in before if not torch.equal(before[view], after[view])] == [owner]
+
+
+def test_sequential_updates_ask_peers_that_were_updated_before(make_small, make_batch) -> None:
+    """Whether the first network was updated changes the second's loss; with joint updates it does not."""
+    for updates, batch in (("sequential", _three_of(make_batch())), ("joint", make_batch())):
+        losses = []
+        for update in (False, True):
+            method = make_small(updates=updates, beta_schedule=1.0)
+            torch.manual_seed(7)
+            steps = method.step(batch, 75)
+            next(steps)
+            if update:
+                with torch.no_grad():
+                    method.networks["sagittal"].output.bias += torch.tensor([0.0, 50.0])
+            losses.append(next(steps)[1])
+        assert torch.equal(*losses) == (updates == "joint")
+
+
+def test_sequential_updates_train_and_record_every_scalar(make_small, make_batch) -> None:
+    """Each network is updated once, with the same curves as joint updates have."""
+    method, joint = make_small(updates="sequential", stochastic_norm="batch"), make_small()
+    before = {view: network.output.weight.clone() for view, network in method.networks.items()}
+    _train(method, _three_of(make_batch()), 1)
+    _losses(joint, make_batch())
+    assert set(method.scalars) == set(joint.scalars)
+    assert all(not torch.equal(before[view], network.output.weight) for view, network in method.networks.items())
+
+
+def test_a_step_of_the_published_code_costs_its_120_sample_forwards(make_small, make_batch, monkeypatch) -> None:
+    """Three training forwards of 4; for each, both peers' argmax of 2 and T = 8 passes of 2. Joint updates: 60."""
+    samples = [0]
+    monkeypatch.setattr(nn.Module, "__call__", _counting(samples, nn.Module.__call__), raising=True)
+    for settings, batch, expected in (
+        ({"updates": "sequential", "stochastic_norm": "batch"}, _three_of(make_batch()), 120),
+        ({}, make_batch(), 60),
+    ):
+        samples[0] = 0
+        _losses(make_small(stochastic_passes=8, **settings), batch)
+        assert samples[0] == expected
+
+
+def _counting(samples: list[int], call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`call`, which counts the samples that reach a backbone."""
+
+    def counted(module: nn.Module, *arguments: Tensor, **keywords: Tensor) -> Tensor:
+        if isinstance(module, Backbone):
+            samples[0] += len(arguments[0])
+        return call(module, *arguments, **keywords)
+
+    return counted
+
+
+def test_a_batch_is_divided_into_equal_shares_of_both_streams(make_batch) -> None:
+    """Every sample is in exactly one part; what cannot be divided is refused."""
+    batch = _three_of(make_batch(confidence=False))
+    parts = [batch.part(index, 3) for index in range(3)]
+    assert all(torch.equal(part.image, make_batch().image) for part in parts)
+    assert all(torch.equal(part.label, make_batch().label) for part in parts)
+    own = replace(make_batch(confidence=True), image_embedding=torch.arange(4.0).reshape(4, 1, 1))
+    assert own.part(1, 2).image_embedding.flatten().tolist() == [1, 3]
+    assert torch.equal(own.part(1, 2).confidence, own.confidence[1:])
+    with pytest.raises(ValueError, match=r"2 \+ 2 samples do not make 3"):
+        own.part(0, 3)
 
 
 def test_each_graph_is_freed_by_its_own_update(make_small, make_batch) -> None:

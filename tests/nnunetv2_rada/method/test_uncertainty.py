@@ -121,6 +121,28 @@ def test_passes_differ_by_dropout_and_leave_no_trace() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_passes_may_take_batchnorm_from_the_batch_as_the_published_code_does() -> None:
+    """With `batch` every module trains: statistics move once per call, and the passes come two at a time."""
+    network = nn.Sequential(nn.BatchNorm3d(1), nn.Dropout3d(0.5)).eval()
+    with stochastic_mode(network, "batch"):
+        assert all(module.training for module in network.modules())
+    assert not any(module.training for module in network.modules())
+
+    class Normed(_Recorder):
+        def __init__(self) -> None:
+            super().__init__(0, 0)
+            self.norm, self.calls = nn.BatchNorm3d(1), []
+
+        def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
+            self.calls.append(len(image))
+            return super().forward(self.norm(image), image_embedding)
+
+    normed = Normed().train()
+    predictive_entropy(normed, torch.ones(2, 1, 4, 4, 4), passes=5, norm="batch")
+    assert normed.calls == [4, 4, 2]
+    assert normed.norm.num_batches_tracked == 3
+
+
 def test_no_passes_are_refused() -> None:
     """An entropy of nothing does not exist."""
     with pytest.raises(ValueError, match="at least 1; got 0"):

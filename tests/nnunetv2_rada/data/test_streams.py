@@ -1,0 +1,46 @@
+"""What the loaders of a fold draw."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nnunetv2_rada.config import Config
+from nnunetv2_rada.data.streams import fold_streams
+from sparse_annotation_tools.errors import UserError
+
+CASES = SimpleNamespace(cases={name: SimpleNamespace(labelled=name < "m") for name in ("a", "b", "c", "u", "v")})
+METHOD = SimpleNamespace(views=("sagittal", "axial"), batches_per_step=1)
+
+
+def streams(training, validation, *, method=METHOD, lines=None, **settings):
+    """Training and validation stream."""
+    write = (lines if lines is not None else []).append
+    return fold_streams(CASES, training, validation, config=Config(**settings), method=method, rank=0, write_line=write)
+
+
+def test_training_draws_both_streams_and_validation_the_labelled_one():
+    """Each network's label channel is its view's."""
+    training, validation = streams(["a", "b", "u", "v"], ["c"])
+    assert (training.labelled, training.unlabelled) == (["a", "b"], ["u", "v"])
+    assert (training.batch_labelled, training.batch_unlabelled) == (2, 2)
+    assert (validation.labelled, validation.unlabelled, validation.batch_unlabelled) == (["c"], [], 0)
+    assert training.views == [0, 2]
+    assert training.stream != validation.stream
+
+
+def test_a_step_of_several_batches_draws_them_at_once():
+    """Sequential updates take three batches; validation takes one."""
+    method = SimpleNamespace(views=("axial",), batches_per_step=3)
+    training, validation = streams(["a", "u"], ["c"], method=method)
+    assert (training.batch_labelled, training.batch_unlabelled) == (6, 6)
+    assert validation.batch_labelled == 2
+
+
+def test_few_cases_are_warned_of_and_none_is_refused():
+    """No unlabelled scan: the labelled ones serve; one labelled scan that validates itself; no labelled scan."""
+    lines = []
+    training, _ = streams(["a"], ["a"], lines=lines)
+    assert training.unlabelled == ["a"]
+    assert ["no unlabelled scans" in lines[0], "validates itself" in lines[1]] == [True, True]
+    with pytest.raises(UserError, match="no labelled training case"):
+        streams(["u"], ["c"])
