@@ -54,3 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"{found['error']} of the lines above start with error; type what they say, then {NAME} -d {args.dataset}"
         )
+    waiting = [finding for finding in findings if finding.check in ("plans", "preprocessed") and finding.mend]
+    if not waiting:
+        print(f"next: nnUNetv2_train {int(folder.name[7:10])} 3d_fullres all -tr nnUNetTrainerRADA")

@@ -383,6 +383,21 @@ def test_each_fault_is_one_error(
     assert text in error.text
 
 
+def test_typing_the_command_again_mends_the_fingerprint(phantoms: Path, request_for: Any, make_quickly: Any) -> None:
+    """As the line says; nothing is propagated again."""
+
+    def never(*arguments: object) -> Any:
+        raise AssertionError("the dataset is complete")
+
+    request = request_for(phantoms, modality="CT")
+    make_quickly(request)
+    dataset = Dataset(request.folder, request.preprocessed / request.dataset)
+    fingerprint_of_nnunet(dataset)
+    assert "fingerprint" in {finding.check for finding in dataset.findings("error")}
+    make_quickly(request, propagate=never)
+    assert "fingerprint" not in {finding.check for finding in dataset.findings("error")}
+
+
 # ---- what is no error ----------------------------------------------------------------------------------------------
 
 

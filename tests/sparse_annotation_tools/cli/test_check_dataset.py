@@ -38,7 +38,23 @@ def test_a_dataset_that_can_be_trained_on_ends_with_status_0(
         assert finding["mend"] in line
     assert content["counts"]["warning"] == 1
     assert lines[-1].startswith(f"{folder.name}: 0 error, 1 warning, ")
+    assert "type: nnUNetv2_plan_and_preprocess -d 101 -c 3d_fullres" in printed
     assert "checking cases: 100%" in progress
+
+
+def test_a_planned_dataset_is_ready_to_train(
+    folder: Path, nnunet_folders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line says so, in the words to type."""
+    plans = {"transpose_forward": [0, 1, 2], "configurations": {"3d_fullres": {"spacing": [3, 2, 2]}}}
+    plans["configurations"]["3d_fullres"]["data_identifier"] = "nnUNetPlans_3d_fullres"
+    stored = nnunet_folders.preprocessed / folder.name / "nnUNetPlans_3d_fullres"
+    stored.mkdir(parents=True)
+    stored.with_name("nnUNetPlans.json").write_text(json.dumps(plans))
+    for image in (folder / "imagesTr").iterdir():
+        (stored / image.name.replace("_0000.nii.gz", ".pkl")).touch()
+    assert main(["-d", "101", "-np", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: nnUNetv2_train 101 3d_fullres all -tr nnUNetTrainerRADA"
 
 
 def test_a_dataset_that_would_go_wrong_ends_with_status_2(
