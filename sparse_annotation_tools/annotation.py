@@ -92,7 +92,7 @@ def read_annotation(
     marked = label == not_annotated
     painted = (label > 0) & ~marked
     if planes is not None:
-        found = _listed_planes(planes, axes, label.shape, name)
+        found = listed_planes(planes, axes, label.shape, name)
         if not found:
             raise UserError(f"--planes lists no plane for {name}; add its lines, or move its image to --unlabelled")
     elif marked.any():
@@ -110,9 +110,14 @@ def read_annotation(
     return _annotation(known, found, [view_of_axis[axis] for axis, _ in found], simulated=False)
 
 
-def _listed_planes(
+def listed_planes(
     planes: Sequence[tuple[str, int]], axes: Mapping[str, int], shape: tuple[int, ...], name: str
 ) -> list[Plane]:
+    """Turn the (view, index) pairs that a planes file lists for one scan into planes.
+
+    Raises:
+        UserError: an index lies outside the scan.
+    """
     for view, index in planes:
         if index >= shape[axes[view]]:
             raise UserError(

@@ -33,7 +33,7 @@ def find_planes(painted: NDArray[np.bool_], name: str) -> list[Plane]:
     """
     if not painted.any():
         raise UserError(f"{name} has no painted voxel; {_WAY_OUT}, or move the image to --unlabelled")
-    if binary_erosion(painted, np.ones((3, 3, 3))).sum() > _DENSE_SHARE * painted.sum():
+    if looks_dense(painted):
         raise UserError(f"{name} looks densely labelled, expected painted slices; {_WAY_OUT}")
     voxels = np.argwhere(painted)
     forced = _forced_planes(voxels)
@@ -54,6 +54,11 @@ def find_planes(painted: NDArray[np.bool_], name: str) -> list[Plane]:
             f"{_text(hatched[:1])} shows thin lines, as if other planes were painted across it; {_WAY_OUT}"
         )
     return sorted(forced + chosen)
+
+
+def looks_dense(painted: NDArray[np.bool_]) -> bool:
+    """Tell a dense label from painted slices (z, y, x): slices have no voxel deep inside a solid."""
+    return bool(binary_erosion(painted, np.ones((3, 3, 3))).sum() > _DENSE_SHARE * painted.sum())
 
 
 def _forced_planes(voxels: NDArray[np.intp]) -> list[Plane]:

@@ -50,7 +50,7 @@ class Registrar:
     def __enter__(self) -> Registrar:
         """Open the temporary folder and fix ITK's threads and seed, on which determinism rests."""
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rada-registration-")))
-        self._stack.enter_context(_deterministic_ants(self.seed))
+        self._stack.enter_context(deterministic_ants(self.seed))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -123,7 +123,7 @@ def _block_mean(array: NDArray[np.float32], shrink: tuple[int, ...]) -> NDArray[
 
 
 @contextlib.contextmanager
-def _deterministic_ants(seed: int) -> Iterator[None]:
+def deterministic_ants(seed: int) -> Iterator[None]:
     """One ITK thread and a fixed seed: ANTs repeats its results only with both."""
     wanted = {_THREADS: "1", "ANTS_RANDOM_SEED": str(seed or 1)}  # ANTs takes 0 for "by the clock"
     before = {name: os.environ.get(name) for name in wanted}

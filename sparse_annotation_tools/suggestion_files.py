@@ -1,0 +1,190 @@
+"""The folder of suggested slices: one record, picture and label map to paint a scan, and one planes.csv for all.
+
+A label map that somebody has painted on is never written over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_annotation_tools.atomic import write_json, write_text
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.planes import Plane
+from sparse_annotation_tools.report.slice_picture import SuggestionPicture
+from sparse_annotation_tools.schema import VIEWS
+from sparse_annotation_tools.slice_suggestion import Suggestion
+from sparse_annotation_tools.volumes import FILE_ENDING, Geometry, read_label, sha256_of_file, write_label
+
+DRAWN, SUGGESTED = "drawn", "suggested"
+COLUMNS = ("case", "view", "index", "state", "score", "ras_mm", "itk_snap")
+"""Of planes.csv. `rada-make-sparse-dataset --planes` reads the first three."""
+
+_RAS = {"sagittal": "R", "coronal": "A", "axial": "S"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedSlice:
+    """One line of planes.csv.
+
+    Attributes:
+        view: name of the view.
+        axis: array axis across the slice.
+        index: position along it, from 0.
+        state: `drawn` or `suggested`.
+        score: worth of a suggested slice; comparable within one rule.
+        ras_mm: where 3D Slicer shows it, for example `S 23.4`.
+        itk_snap: where ITK-SNAP's cursor is on it, for example `z 15` (its voxels count from 1).
+    """
+
+    view: str
+    axis: int
+    index: int
+    state: str
+    score: float
+    ras_mm: str
+    itk_snap: str
+
+    @classmethod
+    def of(
+        cls, plane: Plane, state: str, score: float, geometry: Geometry, view_of_axis: Mapping[int, str]
+    ) -> ListedSlice:
+        """Describe one plane of a scan."""
+        axis, index = plane
+        view = view_of_axis[axis]
+        return cls(
+            view=view,
+            axis=axis,
+            index=index,
+            state=state,
+            score=round(score, 1),
+            ras_mm=f"{_RAS[view]} {_ras_mm(plane, view, geometry):.1f}",
+            itk_snap=f"{'zyx'[axis]} {index + 1}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What was suggested for one scan, from what, and what its label map held when it was written.
+
+    Attributes:
+        case: identifier.
+        made_from: hash of everything that the suggestion depends on.
+        rule: its name.
+        slices: drawn ones first, then suggested ones, the best first.
+        label_sha256: of the label map's file.
+    """
+
+    case: str
+    made_from: str
+    rule: str
+    slices: tuple[ListedSlice, ...]
+    label_sha256: str = ""
+
+    @property
+    def suggested(self) -> list[ListedSlice]:
+        """The suggested slices, the best first."""
+        return [each for each in self.slices if each.state == SUGGESTED]
+
+
+def list_slices(
+    geometry: Geometry, axes: Mapping[str, int], drawn: Sequence[Plane], suggestions: Sequence[Suggestion]
+) -> tuple[ListedSlice, ...]:
+    """Describe the drawn planes of a scan and the suggested ones."""
+    view_of_axis = {axis: view for view, axis in axes.items()}
+    listed = [ListedSlice.of(plane, DRAWN, 0.0, geometry, view_of_axis) for plane in drawn]
+    listed += [ListedSlice.of(each.plane, SUGGESTED, each.score, geometry, view_of_axis) for each in suggestions]
+    return tuple(listed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestionFolder:
+    """Where suggestions are written."""
+
+    root: Path
+
+    @property
+    def planes_file(self) -> Path:
+        """Every drawn and suggested slice of every scan."""
+        return self.root / "planes.csv"
+
+    @property
+    def labels(self) -> Path:
+        """Folder of label maps to paint on."""
+        return self.root / "labels"
+
+    def label(self, case: str) -> Path:
+        """The label map to paint on."""
+        return self.labels / f"{case}{FILE_ENDING}"
+
+    def picture(self, case: str) -> Path:
+        """Where the suggested slices lie."""
+        return self.root / "pictures" / f"{case}.png"
+
+    def record(self, case: str) -> Record | None:
+        """Return what an earlier run noted, or None."""
+        try:
+            content: dict[str, Any] = json.loads(self._record_file(case).read_text(encoding="utf-8"))
+            slices = tuple(ListedSlice(**each) for each in content.pop("slices"))
+            return Record(slices=slices, **content)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_complete(self, record: Record) -> bool:
+        """Whether the files of this record are there; the label map may have been painted on since."""
+        return self.label(record.case).is_file() and self.picture(record.case).is_file()
+
+    def write(self, record: Record, label: NDArray[np.uint8], geometry: Geometry, picture: SuggestionPicture) -> Record:
+        """Write the files of one scan, the record last; return it with the label map's hash.
+
+        Raises:
+            UserError: the label map is there already and somebody has painted on it.
+        """
+        self._check_not_painted(record.case, label)
+        picture.write(self.picture(record.case))
+        write_label(self.label(record.case), label, geometry)
+        finished = Record(**{**vars(record), "label_sha256": sha256_of_file(self.label(record.case))})
+        write_json(self._record_file(record.case), asdict(finished))
+        return finished
+
+    def write_planes(self, records: Sequence[Record]) -> None:
+        """Write planes.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for record in records:
+            for each in record.slices:
+                writer.writerow([record.case, *(getattr(each, column) for column in COLUMNS[1:])])
+        write_text(self.planes_file, text.getvalue())
+
+    def _check_not_painted(self, case: str, label: NDArray[np.uint8]) -> None:
+        path, before = self.label(case), self.record(case)
+        if not path.is_file() or (before is not None and sha256_of_file(path) == before.label_sha256):
+            return
+        if not np.array_equal(read_label(path).array, label):
+            raise UserError(
+                f"{path} has been painted on, and other slices would be suggested now; give another -o, with "
+                f"--labels {self.labels} for the next slices, or move the file away"
+            )
+
+    def _record_file(self, case: str) -> Path:
+        return self.root / "suggestions" / f"{case}.json"
+
+
+def _ras_mm(plane: Plane, view: str, geometry: Geometry) -> float:
+    """Return the plane's middle along its patient axis, to the right, front or head, as viewers show it."""
+    axis, index = plane
+    position = (np.asarray(geometry.size) - 1) / 2  # x, y, z
+    position[2 - axis] = index
+    step_mm = position * np.asarray(geometry.spacing)
+    lps = np.asarray(geometry.origin) + np.reshape(geometry.direction, (3, 3)) @ step_mm
+    row = VIEWS.index(view)
+    return float(lps[row] if view == "axial" else -lps[row])
