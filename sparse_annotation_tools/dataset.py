@@ -130,14 +130,14 @@ def _inspect(request: DatasetRequest, inputs: Inputs) -> tuple[list[InspectedCas
     if strange:
         raise UserError(f"--planes {request.planes_file} lists case {strange[0]}, which is not a labelled case")
     rules = LabelRules(
-        values=request.label_values,
+        reading=request.label_reading,
         views=views_of_strategy(request.simulate) if request.simulate is not None else None,
         not_annotated=request.not_annotated,
         planes=planes,
     )
     tasks: list[tuple[object, ...]] = [
         *((inspect_training_case, files, rules) for files in (*inputs.labelled, *inputs.unlabelled)),
-        *((inspect_test_case, files, request.label_values) for files in inputs.test),
+        *((inspect_test_case, files, request.label_reading) for files in inputs.test),
     ]
     results = run_in_processes(_attempt, tasks, processes=request.processes, description="checking cases")
     errors = [result for result in results if isinstance(result, UserError)]
@@ -254,7 +254,7 @@ def _write_cases(
             tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
     for files, hashes in test.items():
         if not state.is_done(files.case, hashes):
-            tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.label_values))
+            tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.label_reading))
     run_in_processes(_write_case, tasks, processes=request.processes, description="writing cases")
 
 

@@ -11,7 +11,7 @@ from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.crossing import hold_to_planes
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.inspection import InspectedCase, read_label_on
-from sparse_annotation_tools.label_values import LabelValues
+from sparse_annotation_tools.label_reading import LabelReading
 from sparse_annotation_tools.propagation import PropagationSettings
 from sparse_annotation_tools.schema import IGNORE, CasesFile, RadaFolder
 from sparse_annotation_tools.sources import CaseFiles
@@ -80,13 +80,13 @@ def write_training_case(
     write_label(_label(folder, "labelsTr", name), label, geometry)
 
 
-def write_test_case(folder: Path, files: CaseFiles, values: LabelValues) -> None:
+def write_test_case(folder: Path, files: CaseFiles, reading: LabelReading) -> None:
     """Write the images of one test case, and its label map on the image's grid."""
     for channel, image in enumerate(files.images):
         store_image(image, _image(folder, "imagesTs", files.case, channel))
     if files.label is not None:
         geometry = read_volume(files.images[0]).geometry
-        label = read_label_on(files.label, geometry, files.images[0], values)
+        label = read_label_on(files.label, geometry, files.images[0], reading)
         write_label(_label(folder, "labelsTs", files.case), label, geometry)
 
 

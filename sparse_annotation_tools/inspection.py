@@ -10,9 +10,9 @@ from pathlib import Path
 from sparse_annotation_tools.annotation import Annotation, LabelMap, read_annotation, simulate_annotation
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
-from sparse_annotation_tools.label_values import LabelValues
+from sparse_annotation_tools.label_reading import LabelReading
 from sparse_annotation_tools.planes import axes_of_views
-from sparse_annotation_tools.schema import Case
+from sparse_annotation_tools.schema import AnnotatedSlice, Case
 from sparse_annotation_tools.slicer import read_segmentation
 from sparse_annotation_tools.sources import CaseFiles
 from sparse_annotation_tools.volumes import (
@@ -30,13 +30,13 @@ class LabelRules:
     """How label maps are to be read.
 
     Attributes:
-        values: what the values in the files mean.
+        reading: how label files are read.
         views: for dense labels, the view of each slice to keep; None if the labels are real annotations.
         not_annotated: in real annotations, the value of voxels that nobody annotated.
         planes: (view, index) pairs per case, where the user lists the annotated planes.
     """
 
-    values: LabelValues
+    reading: LabelReading
     views: tuple[str, ...] | None
     not_annotated: int
     planes: Mapping[str, Sequence[tuple[str, int]]] | None
@@ -80,13 +80,21 @@ def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     measure = measure_case(
         [channel.array for channel in channels], geometry.spacing_mm, annotation.volume() if annotation else None
     )
-    messages = tuple(f"{files.case}: {each.message}" for each in caught)
+    messages = (*(f"{files.case}: {each.message}" for each in caught), *_unpainted(files.case, record.slices))
     return InspectedCase(
         files=files, record=record, geometry=geometry, annotation=annotation, measure=measure, warnings=messages
     )
 
 
-def inspect_test_case(files: CaseFiles, values: LabelValues) -> dict[str, str]:
+def _unpainted(case: str, slices: Sequence[AnnotatedSlice]) -> list[str]:
+    """Say which annotated slices show nothing: it may be so, or somebody has not come round to painting them."""
+    empty = ", ".join(f"{annotated.view} {annotated.index}" for annotated in slices if not annotated.area)
+    if not empty:
+        return []
+    return [f"{case}: nothing is painted on {empty}: background everywhere; if nobody looked there, do not list it"]
+
+
+def inspect_test_case(files: CaseFiles, reading: LabelReading) -> dict[str, str]:
     """Read and check one test case, whose label is dense; return the hashes of its files by role.
 
     Raises:
@@ -95,7 +103,7 @@ def inspect_test_case(files: CaseFiles, values: LabelValues) -> dict[str, str]:
     channels = _read_channels(files)
     hashes = _hashes(files)
     if files.label is not None:
-        read_label_on(files.label, channels[0].geometry, files.images[0], values)
+        read_label_on(files.label, channels[0].geometry, files.images[0], reading)
         hashes["label"] = sha256_of_file(files.label)
     return hashes
 
@@ -124,10 +132,10 @@ def _read_annotation(
     files: CaseFiles, path: Path, rules: LabelRules, geometry: Geometry, axes: Mapping[str, int]
 ) -> Annotation:
     if rules.views is None:
-        label = read_label_on(path, geometry, files.images[0], rules.values, not_annotated=rules.not_annotated)
+        label = read_label_on(path, geometry, files.images[0], rules.reading, not_annotated=rules.not_annotated)
         planes = None if rules.planes is None else rules.planes.get(files.case, [])
         return read_annotation(label, axes, not_annotated=rules.not_annotated, planes=planes, name=str(path))
-    label = read_label_on(path, geometry, files.images[0], rules.values)
+    label = read_label_on(path, geometry, files.images[0], rules.reading)
     try:
         return simulate_annotation(label, axes, rules.views)
     except UserError as error:
@@ -135,7 +143,7 @@ def _read_annotation(
 
 
 def read_label_on(
-    path: Path, geometry: Geometry, image: Path, values: LabelValues, *, not_annotated: int | None = None
+    path: Path, geometry: Geometry, image: Path, reading: LabelReading, *, not_annotated: int | None = None
 ) -> LabelMap:
     """Read a label map, or a Slicer segmentation, on the grid of its image, with the classes' values.
 
@@ -144,15 +152,17 @@ def read_label_on(
     """
     if path.name.endswith(SEGMENTATION_SUFFIX):
         # A merge speaks of values, so with one the segments' names do not count.
-        label: LabelMap = read_segmentation(path, geometry, {} if values.merge else values.classes)
-        return values.to_classes(label, path, not_annotated=not_annotated)
-    label = read_label(path)
-    difference = geometry.difference(label.geometry)
-    if difference:
+        label: LabelMap = read_segmentation(path, geometry, {} if reading.merge else reading.classes)
+        return reading.to_classes(label, path, not_annotated=not_annotated)
+    volume = read_label(path)
+    difference = geometry.difference(volume.geometry)
+    same_size = geometry.size == volume.geometry.size
+    if difference and not (reading.by_voxel and same_size):
         raise UserError(
             f"{path} is not on the grid of {image}: {difference}; export the label map with the image as its reference"
+            + (", or give --labels-by-voxel if its voxels are the image's all the same" if same_size else "")
         )
-    return values.to_classes(label.array, path, not_annotated=not_annotated)
+    return reading.to_classes(volume.array, path, not_annotated=not_annotated)
 
 
 def _hashes(files: CaseFiles) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.label_values import LabelValues
+from sparse_annotation_tools.label_reading import LabelReading
 from sparse_annotation_tools.propagation import PropagationSettings
 from sparse_annotation_tools.schema import IGNORE
 
@@ -31,6 +31,7 @@ class DatasetRequest:
         cases: CSV of all cases, in place of the folders.
         label_names: classes in the order of their values 1, 2, ...
         merge: values in the label files of each class, where they are not those.
+        labels_by_voxel: label maps lie on their images' voxels, whatever their headers say.
         modality: a key of `MODALITIES`.
         simulate: slice strategy to cut out of dense labels, such as SCA; None for real annotations.
         planes_file: CSV of the annotated planes.
@@ -54,6 +55,7 @@ class DatasetRequest:
     labels: Path | None = None
     cases: Path | None = None
     merge: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    labels_by_voxel: bool = False
     preprocessed: Path | None = None
     modality: str = "MR"
     simulate: str | None = None
@@ -88,9 +90,9 @@ class DatasetRequest:
         return {name: value for value, name in enumerate(self.label_names, start=1)}
 
     @property
-    def label_values(self) -> LabelValues:
-        """What the values in label files mean."""
-        return LabelValues(classes=self.classes, merge=self.merge)
+    def label_reading(self) -> LabelReading:
+        """How label files are read."""
+        return LabelReading(classes=self.classes, merge=self.merge, by_voxel=self.labels_by_voxel)
 
     @property
     def ignore(self) -> int:

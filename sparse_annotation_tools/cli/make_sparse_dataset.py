@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         "class, in the order of its new values 1, 2, ... (or in that of --label-names, if given too); the class "
         "background takes values to forget",
     )
+    inputs.add_argument(
+        "--labels-by-voxel",
+        action="store_true",
+        help="label maps lie voxel by voxel on their images, wherever their headers place them; sizes must agree",
+    )
     inputs.add_argument("--modality", choices=("MR", "CT"), default="MR", help="(default MR)")
     planes = result.add_argument_group("annotated planes", "found from the painted voxels where neither is given")
     planes.add_argument(
@@ -109,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check_backend(args)
 
     from sparse_annotation_tools.dataset import make_dataset
-    from sparse_annotation_tools.label_values import class_names, parse_merge
+    from sparse_annotation_tools.label_reading import class_names, parse_merge
     from sparse_annotation_tools.prompts import check_encoder, embed_dataset
     from sparse_annotation_tools.request import DatasetRequest
 
@@ -124,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cases=args.cases,
         label_names=names,
         merge=merge,
+        labels_by_voxel=args.labels_by_voxel,
         modality=args.modality,
         simulate=args.simulate,
         planes_file=args.planes,

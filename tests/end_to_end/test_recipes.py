@@ -155,10 +155,15 @@ def write_kits19(folder: Path) -> None:
 
 
 def write_lits(folder: Path) -> None:
-    """Two labelled, two unlabelled and a test scan of the page's lists, in two batches."""
+    """Two labelled, two unlabelled and a test scan of the page's lists, in two batches; one label's header is wrong."""
     for seed, number in enumerate((127, 23, 0, 130, 2)):
         place = folder / "LiTS" / f"Training Batch {1 if number < 28 else 2}"
-        write_scan(place / f"volume-{number}.nii", place / f"segmentation-{number}.nii", seed, values=(1, 2))
+        label = place / f"segmentation-{number}.nii"
+        write_scan(place / f"volume-{number}.nii", label, seed, values=(1, 2))
+        if number == 23:
+            image = sitk.ReadImage(str(label))
+            image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+            sitk.WriteImage(image, str(label))
 
 
 @pytest.mark.end_to_end

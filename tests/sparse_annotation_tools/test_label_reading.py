@@ -1,4 +1,4 @@
-"""Tests of merging label values into classes."""
+"""Tests of reading label files: values merged into classes, headers that are not to be believed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.cli.make_sparse_dataset import main
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.label_values import LabelValues, class_names, parse_merge
+from sparse_annotation_tools.label_reading import LabelReading, class_names, parse_merge
 from sparse_annotation_tools.planes import off_planes
 from sparse_annotation_tools.schema import CasesFile
 
 Make = Callable[..., CasesFile]
 Files = Callable[[Path], dict[str, bytes]]
 FIRST = "phantom_labelled_00"
+EMPTY = 0  # an axial slice beyond the organs
 ORGANS = {"label_names": ("organs",), "merge": {"organs": [1, 2]}}
 
 
@@ -33,7 +34,7 @@ def test_each_voxel_gets_the_class_that_lists_its_value(merge: dict[str, set[int
         name: sorted(values - set().union(*list(merge.values())[:k])) for k, (name, values) in enumerate(merge.items())
     }
     classes = {name: k for k, name in enumerate(disjoint, start=1)}
-    values = LabelValues(classes=classes, merge=disjoint)
+    values = LabelReading(classes=classes, merge=disjoint)
     owner = {value: classes[name] for name, listed in disjoint.items() for value in listed} | {0: 0}
     label = np.random.default_rng(0).choice(list(owner), size=(3, 4, 5))
     expected = np.vectorize(owner.get)(label)
@@ -43,7 +44,7 @@ def test_each_voxel_gets_the_class_that_lists_its_value(merge: dict[str, set[int
 def test_without_a_merge_the_values_stand() -> None:
     """The very array comes back."""
     label = np.array([[[0, 1, 2]]])
-    assert LabelValues(classes={"a": 1, "b": 2}).to_classes(label, Path("label.nii.gz")) is label
+    assert LabelReading(classes={"a": 1, "b": 2}).to_classes(label, Path("label.nii.gz")) is label
 
 
 @pytest.mark.parametrize(
@@ -133,13 +134,14 @@ def test_real_annotations_are_merged_beside_the_value_of_unseen_voxels(
     write_volume: Callable[..., Path],
     mark: int | None,
 ) -> None:
-    """Painted planes with values 1 and 20, the rest marked or left 0: the planes are found and merged."""
+    """Planes with values 1 and 20, the rest marked or left 0: they are found and merged, an empty one by its mark."""
     made = make_quickly(request_for(phantoms))
     for case in made.labelled:
         path = phantoms / "labelled" / "labels" / f"{case}.nii.gz"
         planes = [(annotated.axis, annotated.index) for annotated in made.cases[case].slices]
         dense = np.where(read_array(path) == 2, 20, read_array(path))
-        off = off_planes(np.ones(dense.shape, dtype=bool), planes)
+        dense[EMPTY] = 0
+        off = off_planes(np.ones(dense.shape, dtype=bool), [(0, EMPTY), *planes])
         write_volume(path, np.where(off, mark or 0, dense).astype(np.uint8), like=path)
     settings = {
         "label_names": ("organs",),
@@ -151,9 +153,12 @@ def test_real_annotations_are_merged_beside_the_value_of_unseen_voxels(
     merged = make_quickly(request)
     for case in made.labelled:
         found = {(annotated.axis, annotated.index) for annotated in merged.cases[case].slices}
-        assert found == {(annotated.axis, annotated.index) for annotated in made.cases[case].slices}
+        drawn = {(annotated.axis, annotated.index) for annotated in made.cases[case].slices}
+        assert found == (drawn | {(0, EMPTY)} if mark else drawn)
         label = read_array(request.folder / "labelsTr" / f"{case}.nii.gz")
         truth = read_array(request_for(phantoms).folder / "labelsTr" / f"{case}.nii.gz")
+        if mark:
+            truth[EMPTY] = 0
         np.testing.assert_array_equal(label, np.array([0, 1, 1, 2])[truth])
 
 
@@ -197,6 +202,43 @@ def test_the_values_of_a_slicer_segmentation_are_merged_whatever_its_segments_ar
     assert make_quickly(request).classes == made.classes
     name = "labelsTs/phantom_test_00.nii.gz"
     np.testing.assert_array_equal(read_array(request.folder / name), read_array(request_for(phantoms).folder / name))
+
+
+def moved(path: Path) -> None:
+    """Give a label map another place and other directions, without touching its voxels."""
+    label = sitk.ReadImage(str(path))
+    label.SetOrigin((100.0, 0.0, 0.0))
+    label.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(label, str(path))
+
+
+def test_headers_of_label_maps_are_put_right_by_voxel(
+    phantoms: Path, request_for: Any, make_quickly: Make, files_of: Files, tmp_path: Path
+) -> None:
+    """The dataset is the one of labels with the right headers, byte for byte; without the option they are refused."""
+    make_quickly(request_for(phantoms, raw=tmp_path / "right"))
+    for path in phantoms.glob("*/labels/*.nii.gz"):
+        moved(path)
+    with pytest.raises(UserError, match=r"not on the grid of .*: direction .* or give --labels-by-voxel"):
+        make_quickly(request_for(phantoms))
+    make_quickly(request_for(phantoms, raw=tmp_path / "by_voxel", labels_by_voxel=True))
+    right: dict[str, Any] = dict(files_of(tmp_path / "right"))
+    by_voxel: dict[str, Any] = dict(files_of(tmp_path / "by_voxel"))
+    records = "Dataset101_Phantom/rada/cases.json"
+    for made in (right, by_voxel):
+        cases = json.loads(made.pop(records))
+        made[records] = {**cases, "test": sorted(cases["test"])}  # it holds the hashes of the test labels' files
+    assert by_voxel == right
+
+
+def test_label_maps_of_another_size_are_refused_even_by_voxel(
+    phantoms: Path, request_for: Any, make_quickly: Make, write_volume: Callable[..., Path], read_array: Any
+) -> None:
+    """Then no voxel has a partner."""
+    path = phantoms / "labelled" / "labels" / f"{FIRST}.nii.gz"
+    write_volume(path, read_array(path)[1:])
+    with pytest.raises(UserError, match=r"size .* as its reference$"):
+        make_quickly(request_for(phantoms, labels_by_voxel=True))
 
 
 def test_the_command_takes_merges_in_place_of_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

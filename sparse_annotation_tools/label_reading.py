@@ -1,4 +1,4 @@
-"""What the values in a label file mean: the classes' own values, or values that are merged into classes."""
+"""How label files are read: what their values mean, and whether their headers are to be believed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _EXPECTED = "expected VALUES:CLASS, such as --merge 1,2:kidney"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelValues:
-    """What the values in label files mean.
+class LabelReading:
+    """How label files are read.
 
     Attributes:
         classes: value of each foreground class in the dataset, by name.
         merge: values in the files of each class, by name; `background` may be among them. Where it is empty, the files
             hold the classes' own values.
+        by_voxel: label maps lie voxel by voxel on their images, wherever their headers place them.
     """
 
     classes: Mapping[str, int]
     merge: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    by_voxel: bool = False
 
     def to_classes(self, label: LabelMap, path: Path, *, not_annotated: int | None = None) -> LabelMap:
         """Return a label map with the classes' values.
