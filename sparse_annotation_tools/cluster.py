@@ -100,9 +100,10 @@ def look_around(token_file: Path, folders: Sequence[Path]) -> Surroundings:
 
 
 def _backend(client: Any) -> Any:
-    """Return joblib's dask backend, told to keep work ready for workers that join later.
+    """Return joblib's dask backend with two of its habits mended.
 
-    It would otherwise count the workers at the start, and do all the work here if there is one.
+    It counts the workers at the start, and does all the work here if there is one: this keeps work ready for workers
+    that join later. And it waits for ever for a task that dask has given up, which this raises instead.
     """
     from joblib._dask import DaskDistributedBackend
 
@@ -110,7 +111,24 @@ def _backend(client: Any) -> Any:
         def effective_n_jobs(self, n_jobs: int) -> int:
             return max(_READY, int(super().effective_n_jobs(n_jobs)))
 
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: done.exception() and callback(_GivenUp(done.exception())))
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            if isinstance(out, _GivenUp):
+                raise out.error
+            return super().retrieve_result_callback(out)
+
     return Backend(client=client)
+
+
+@dataclass(frozen=True)
+class _GivenUp:
+    """Stands for the result of a task that has none."""
+
+    error: BaseException
 
 
 def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], writable: Path) -> None:
@@ -138,13 +156,11 @@ def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], writabl
 
 
 def _check_worker(worker: str, answer: Surroundings | Exception, token_file: Path, token: str) -> None:
-    if isinstance(answer, ImportError):
-        raise UserError(
-            f"dask worker {worker} cannot import this package ({answer}); install it there in the same version, "
-            "with all it needs: pip install nnunetv2-rada"
-        )
     if isinstance(answer, Exception):
-        raise UserError(f"dask worker {worker} fails ({answer}); restart it")
+        raise UserError(
+            f"dask worker {worker} cannot run this package ({answer}); install it there in the same version, "
+            "with all it needs, as here"
+        )
     for package, version in package_versions().items():
         if answer.versions[package] != version:
             raise UserError(

@@ -122,3 +122,60 @@ def test_an_unset_folder_is_named_with_the_line_to_type(
     monkeypatch.delenv("nnUNet_raw")
     assert main(command_line(tmp_path)) == 2
     assert "type: export nnUNet_raw=FOLDER" in capsys.readouterr().err
+
+
+def test_the_published_way_is_recorded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--paper: every setting of the propagation is in cases.json, and the labels are made by it."""
+    arguments = command_line(tmp_path / "phantoms")
+    seen = []
+    for name, options in (("default", []), ("paper", ["--paper"])):
+        monkeypatch.setenv("nnUNet_raw", str(tmp_path / name))
+        assert main([*arguments, *options]) == 0
+        record = json.loads((tmp_path / name / "Dataset007_Phantom" / "rada" / "cases.json").read_text())
+        seen.append(record["propagation"])
+    assert seen[0]["transform"] == "SyNOnly"
+    assert seen[1] == {
+        "transform": "SyNRA",
+        "reg_iterations": [40, 20, 0],
+        "pixel_mm": 0,
+        "interpolator": "nearestNeighbor",
+        "morphology_mm": 3.0,
+        "morphology_pixels": 5,
+        "margin_mm": None,
+        "hold_to_planes": False,
+        "channel": 0,
+    }
+
+
+@pytest.mark.parametrize("option", [["--transform", "SyNRA"], ["--morphology-mm", "0"]])
+def test_the_published_way_takes_no_other_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """It would not be the published way; without --paper the option counts."""
+    arguments = command_line(tmp_path)
+    assert main([*arguments, "--paper", *option]) == 2
+    assert f"--paper sets all of the propagation, {option[0]} included; leave out" in capsys.readouterr().err
+
+
+def test_update_adds_a_slice_and_leaves_no_trace(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_of: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scans are added to the folder; without --update that is refused, with it the dataset is that of a new command."""
+    arguments = command_line(tmp_path / "phantoms")
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    unlabelled = tmp_path / "phantoms" / "unlabelled" / "images"
+    hidden = tmp_path / "hidden.nii.gz"
+    scan = next(iter(unlabelled.iterdir()))
+    second = unlabelled / "second_0000.nii.gz"
+    second.write_bytes(scan.read_bytes())
+    assert main(arguments) == 0
+    second.rename(hidden)
+    assert main(arguments) == 2
+    assert "case second is there and not here; give --update" in capsys.readouterr().err
+    assert main([*arguments, "--update"]) == 0
+    expected = files_of(made.folder)
+    found = files_of(tmp_path / "raw" / made.folder.name)
+    # The folders in the recorded command are others; all else is the same.
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == ["rada/cases.json"]
+    assert "--update" not in json.loads(found["rada/cases.json"])["command"]
