@@ -222,7 +222,7 @@ def _content(channels: Sequence[Volume]) -> str:
     digest = hashlib.sha256()
     for channel in channels:
         digest.update(repr(channel.array.shape).encode())
-        digest.update(channel.array.astype(np.float32).tobytes())
+        digest.update(np.ascontiguousarray(channel.array, dtype=np.float32).data)
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ import pytest
 import SimpleITK as sitk
 
 import nnunetv2_rada._autoload  # noqa: F401  exports nnUNet_extTrainer where the package is not installed
+from nnunetv2_rada.config import Config
 from sparse_annotation_tools.phantom import make_phantom
 from sparse_annotation_tools.volumes import read_volume
 
@@ -29,8 +30,12 @@ TINY = {
     "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 16, "batch_labelled": 1, "batch_unlabelled": 1,
 }  # fmt: skip
 
-ONE_PROCESS = {"nnUNetv2_plan_and_preprocess": "-np 1 -npfp 1", "nnUNetv2_predict": "-npp 1 -nps 1"}
-"""By default these start up to 11 processes, each of which loads torch for a scan that takes no time."""
+FEW_PROCESSES = {
+    "rada-make-sparse-dataset": "-np 1",
+    "nnUNetv2_plan_and_preprocess": "-np 1 -npfp 1",
+    "nnUNetv2_predict": "-npp 0 -nps 0",
+}
+"""By default these start up to 11 processes, each of which loads torch for scans that take no time."""
 
 
 def blocks(page: str, first: str, last: str) -> str:
@@ -53,9 +58,9 @@ class Shell:
         for old, new in {"/path/to": str(self.folder), **(replaced or {})}.items():
             assert old in commands, old
             commands = commands.replace(old, new)
-        for command, processes in ONE_PROCESS.items():
+        for command, processes in FEW_PROCESSES.items():
             commands = commands.replace(command, f"{command} {processes}")
-        one = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
+        one = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
         path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **one, "PATH": path}
         done = subprocess.run(
@@ -119,6 +124,15 @@ def test_the_list_of_lits_has_the_papers_split(shell: Shell) -> None:
         touch(batch / f"segmentation-{number}.nii")
     shell.run(blocks("lits.md", "1", "2"))
     assert roles(folder / "cases.csv") == {"labelled": 10, "unlabelled": 90, "test": 31}
+
+
+@pytest.mark.parametrize(("page", "number", "name"), [("kits19.md", "102", "KiTS19"), ("lits.md", "103", "LiTS")])
+def test_all_recipes_end_alike(page: str, number: str, name: str) -> None:
+    """Train, predict and evaluate as LA2018's page, which is run below, after settings that are known ones."""
+    settings, _, *commands = blocks(page, "5", "5").splitlines()
+    renamed = "\n".join(commands).replace(number, "101").replace(name, "LA2018").replace(page[:-3], "la2018")
+    assert renamed == blocks("la2018.md", "5", "5").rstrip()
+    Config.from_json(json.loads(settings.split("'")[1]))
 
 
 # ---- the whole recipe on stand-ins ---------------------------------------------------------------------------------
