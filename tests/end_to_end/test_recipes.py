@@ -60,7 +60,7 @@ class Shell:
             commands = commands.replace(old, new)
         for command, processes in FEW_PROCESSES.items():
             commands = commands.replace(command, f"{command} {processes}")
-        one = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
+        one = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
         path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **one, "PATH": path}
         done = subprocess.run(
