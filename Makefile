@@ -7,7 +7,7 @@ VENV := $(CURDIR)/.venv
 STAMP := $(VENV)/.installed
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: test test-fast test-end-to-end lint demo benchmarks clean
+.PHONY: test test-fast test-end-to-end test-oldest-nnunet lint demo benchmarks clean
 .NOTPARALLEL:
 
 test: lint test-fast test-end-to-end
@@ -17,6 +17,15 @@ test-fast: $(STAMP)
 
 test-end-to-end: $(STAMP)
 	python -m pytest -m end_to_end
+
+# The same runs on the oldest nnU-Net that pyproject.toml allows, put in front of the installed, newest one.
+OLDEST_NNUNET := 2.8.0
+test-oldest-nnunet: $(STAMP)
+	rm -rf $(VENV)/oldest
+	python -m pip install --disable-pip-version-check --no-deps --target $(VENV)/oldest "nnunetv2==$(OLDEST_NNUNET)"
+	PYTHONPATH=$(VENV)/oldest python -c \
+		"from importlib.metadata import version; assert version('nnunetv2') == '$(OLDEST_NNUNET)'"
+	PYTHONPATH=$(VENV)/oldest python -m pytest -m end_to_end
 
 lint: $(STAMP)
 	ruff check

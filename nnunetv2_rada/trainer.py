@@ -160,6 +160,10 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Return the method's own optimizers; the method sets their rates at every iteration."""
         return OptimizerSet(self.method.optimizers(), gradient_clip=self.config.gradient_clip), RatePerIteration()
 
+    def _set_batch_size_and_oversample(self) -> None:
+        """Each process of a distributed training draws a whole batch: labelled and unlabelled samples on every GPU."""
+        self.batch_size = self.configuration_manager.batch_size
+
     def _build_loss(self) -> None:
         """There is none here: the method yields its losses."""
 

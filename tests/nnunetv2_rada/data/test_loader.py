@@ -1,6 +1,7 @@
 """Two-stream batches from real preprocessed files."""
 
 import queue
+import shutil
 import threading
 from dataclasses import replace
 
@@ -200,3 +201,21 @@ def test_a_worker_forked_after_parallel_computing_does_not_wait_for_ever(folder)
     finally:
         augmenter._finish()
         torch.set_num_threads(threads)
+
+
+def test_a_file_that_vanished_comes_as_one_line_from_a_worker_too(folder, tmp_path):
+    """Neither a traceback in a worker nor a hanging loader: a batch that says what cannot be read."""
+    work = tmp_path / "work"
+    shutil.copytree(folder, work)
+    (work / "side" / "case0.b2nd").unlink()
+    stream = replace(STREAM, labelled=("case0",), batch_labelled=1)
+    for workers in (0, 1):
+        loader = start_loader(make_loader(work, stream, workers=workers), pin_memory=False)
+        line = next(loader)["error"]
+        assert "side volumes of case case0" in line
+        assert "--c" in line
+        if workers:
+            loader._finish()
+    (work / "case2.b2nd").unlink()
+    stream = replace(STREAM, unlabelled=("case2",), batch_labelled=1)
+    assert "nnUNetv2_plan_and_preprocess" in next(make_loader(work, replace(stream, batch_unlabelled=1)))["error"]
