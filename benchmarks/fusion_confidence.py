@@ -1,8 +1,8 @@
 """Fit the confidence of fused labels and test it on other cases: `python benchmarks/fusion_confidence.py --data DIR`.
 
-DIR is laid out as for benchmarks/propagation.py. The first half of each set's cases gives the two models of
-`sparse_annotation_tools.fusion`; the second half shows whether voxels of confidence c are right about c of the time,
-with the models as they are in the package and as fitted now.
+DIR is laid out as for benchmarks/propagation.py; without it, phantoms are drawn. The first half of each set's cases
+gives the two models of `sparse_annotation_tools.fusion`; the second half shows whether voxels of confidence c are right
+about c of the time, with the models as they are in the package and as fitted now. --picture FILE draws that.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from propagation import SETTINGS, Scan, find_sets, machine, object_box, read_scan  # the benchmark beside this one
 from scipy.optimize import minimize
 
+from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, gather_evidence
 from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.propagation import propagate
 
 SAMPLES = 40_000  # voxels per case
 BINS = 10
 MODELS = (BACKGROUND, FOREGROUND)
+PARTS = {"all": (False, True), "labelled foreground": (True,), "labelled background": (False,)}
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         sampled = {}
-        for name, folder in find_sets(arguments.data, arguments.sets):
+        for name, folder in find_sets(arguments.data or _phantoms(work), arguments.sets):
             cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
             tasks = [(work / f"{name}-{path.name.removesuffix('.nii.gz')}.npz", path) for path in cases]
             sampled[name] = run_in_processes(sample, tasks, processes=arguments.np, description=name)
@@ -46,13 +49,13 @@ def main() -> None:
     figures: dict[str, Any] = {}
     for name, samples in sampled.items():
         rest = samples[(len(samples) + 1) // 2 :]
-        figures[name] = {
-            title: reliability(rest, models) for title, models in (("package", MODELS), ("fitted", fitted))
-        }
-        for title, found in figures[name].items():
-            print(f"{name}, {len(rest)} cases left out, {title} models: calibration error {found['error']:.4f}")
-            for row in ("confidence", "right", "share"):
-                print(f"  {row:10s} " + " ".join(f"{value:6.3f}" for value in found[row]))
+        figures[name] = {"cases": len(rest)}
+        for title, models in (("package", MODELS), ("fitted", fitted)):
+            found = {part: reliability(rest, models, kept) for part, kept in PARTS.items()}
+            figures[name][title] = found
+            print_reliability(f"{name}, {len(rest)} cases left out, {title} models", found)
+    if arguments.picture:
+        draw(figures, arguments.picture)
     models = {"background": asdict(fitted[0]), "foreground": asdict(fitted[1])}
     print(json.dumps({"benchmark": "fusion_confidence", "models": models, "sets": figures, "machine": machine()}))
 
@@ -114,12 +117,18 @@ def fit(cases: list[dict[str, NDArray[Any]]], *, foreground: bool) -> Confidence
 
 
 def reliability(
-    cases: list[dict[str, NDArray[Any]]], models: tuple[ConfidenceModel, ConfidenceModel]
+    cases: list[dict[str, NDArray[Any]]], models: tuple[ConfidenceModel, ConfidenceModel], kept: tuple[bool, ...]
 ) -> dict[str, Any]:
-    """Return mean confidence, share that is right, and share of voxels per bin, and the expected calibration error."""
-    features = np.concatenate([case["features"] for case in cases]).astype(np.float32)
-    foreground = np.concatenate([case["foreground"] for case in cases])
-    right = np.concatenate([case["right"] for case in cases])
+    """Return mean confidence, share that is right, and share of voxels per bin, and the expected calibration error.
+
+    `kept` says which voxels count: those whose fused label is foreground, background, or both.
+    """
+    counts = [np.isin(case["foreground"], kept) for case in cases]
+    features, foreground, right = (
+        np.concatenate([case[part][where] for case, where in zip(cases, counts, strict=True)])
+        for part in ("features", "foreground", "right")
+    )
+    features = features.astype(np.float32)
     background_sure, foreground_sure = (model.probability(*features.T) for model in models)
     certain = np.where(foreground, foreground_sure, background_sure)
     which = np.minimum((certain * BINS).astype(int), BINS - 1)
@@ -134,9 +143,46 @@ def reliability(
     }
 
 
+def print_reliability(title: str, found: dict[str, dict[str, Any]]) -> None:
+    """Print, for people, what `reliability` found for each part of the voxels."""
+    print(title)
+    for part, rows in found.items():
+        print(f"  {part}: expected calibration error {rows['error']:.4f}")
+        for row in ("confidence", "right", "share"):
+            print(f"    {row:10s} " + " ".join(f"{value:6.3f}" for value in rows[row]))
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Draw how often voxels of each confidence are right on the cases left out, with the models of the package."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(figures), figsize=(4 * len(figures), 4), squeeze=False)
+    for panel, (name, found) in zip(panels[0], figures.items(), strict=True):
+        panel.plot((0, 1), (0, 1), color="0.7", linewidth=1)
+        for part in list(PARTS)[1:]:
+            rows = found["package"][part]
+            panel.plot(rows["confidence"], rows["right"], "o-", label=f"{part} (error {rows['error']:.3f})")
+        panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that is right", aspect="equal")
+        panel.set_title(f"{name}, {found['cases']} cases left out")
+        panel.legend(loc="lower right", fontsize="small")
+    figure.tight_layout()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def _phantoms(folder: Path) -> Path:
+    """Draw a set of generated scans."""
+    write_phantom_set(folder / "phantoms", labelled=8, unlabelled=0, test=0, shape=(32, 48, 48), classes=2)
+    return folder / "phantoms"
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="densely labelled scans")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="densely labelled scans (default: phantoms)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the reliability, as PNG or PDF")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="which sets of DIR (default: all)")
     parser.add_argument("--cases", type=int, metavar="N", help="the first N cases of each set (default: all)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep each case's samples here, and go on from them")
