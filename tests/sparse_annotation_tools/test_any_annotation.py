@@ -76,7 +76,7 @@ def test_every_strategy_of_slices_makes_a_dataset(
         drawn = off_planes(np.ones(dense.shape, dtype=bool), planes) == 0
         np.testing.assert_array_equal(fused[drawn], dense[drawn])
         assert (confidence[drawn] == 255).all()
-        assert dice(fused > 0, dense > 0) > 0.4
+        assert dice(fused > 0, dense > 0) > 0.3  # copies, not registered
     if strategy in TABLE_VIII:
         assert all(len(own) == 1 for own in made.cases[made.labelled[0]].networks.values())
 
