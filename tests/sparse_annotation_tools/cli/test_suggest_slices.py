@@ -79,6 +79,7 @@ def test_suggested_slices_are_painted_and_become_a_dataset_and_the_next_slice_fo
         )
 
     made = make(first, "Dataset101_First")
+    assert any(line.startswith("phantom_labelled_00: nothing is painted on axial 0") for line in warnings)
     slices = made.cases["phantom_labelled_00"].slices
     assert {(each.view, each.index) for each in slices if not each.area} == {("axial", 0)}
     label = sitk.GetArrayFromImage(
