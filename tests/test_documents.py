@@ -9,7 +9,8 @@ import pytest
 
 PACKAGES = {"N": "nnunetv2_rada", "S": "sparse_annotation_tools"}
 HOW_TO = sorted((Path(__file__).resolve().parents[1] / "docs" / "how-to").glob("*.md"))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper-to-code.md", *(f"docs/how-to/{page.name}" for page in HOW_TO))
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/paper-to-code.md", "docs/propagation.md")
+DOCUMENTS = (*PAGES, *(f"docs/how-to/{page.name}" for page in HOW_TO))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
