@@ -1,10 +1,14 @@
 """Time a training step against the published structure: run `python benchmarks/training_step.py`.
 
-The published structure draws three batches and updates one network after the other. For each update, both peers run on
-that network's unlabelled half without gradients but with BatchNorm in training mode: once for their argmax, and T
-stochastic passes, two at a time. With T = 8 that is 33 network calls a step. Ours shares one batch, takes the argmax
-from the training forward, runs each network's stochastic passes once for both peers, and folds BatchNorm into the
-convolutions there. Both steps are timed in turns, with the same weights, patch and losses.
+The published structure (settings `updates: sequential`, `stochastic_norm: batch`) draws three batches and updates one
+network after the other. For each update, both peers run on that network's unlabelled half without gradients but with
+BatchNorm in training mode: once for their argmax, and T stochastic passes, two at a time. With T = 8 that is 33 network
+calls a step. Ours shares one batch, takes the argmax from the training forward, runs each network's stochastic passes
+once for both peers, and folds BatchNorm into the convolutions there. Both steps are timed in turns, with the same
+weights, patch and losses.
+
+`--scaling` times our step and measures its peak memory for patches of 32 to 112 voxels a side and 1, 2 and 4 classes
+instead. What data costs, `benchmarks/data_loading.py` measures.
 """
 
 from __future__ import annotations
@@ -16,11 +20,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
 import json
+import math
+import multiprocessing
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -30,42 +37,44 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.method import co_training, make_method, schedules
+from nnunetv2_rada.method import co_training, make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch
-from nnunetv2_rada.method.losses import peer_loss, supervised_loss
-from nnunetv2_rada.method.uncertainty import NOISE_LIMIT, NOISE_SD
 
 VIEWS = ("sagittal", "coronal", "axial")
 EMBEDDING_DIM = 512
 ITERATION = 3000  # the middle of training; no cost depends on it
+SMALL = (16, 16, 16)
+SIDES = (32, 48, 64, 80, 96, 112)  # of --scaling
 ROUNDS_S = 75  # no further round is begun that would end later than this
 
-Update = Callable[[str, Tensor], None]
 Clock = Callable[[], float]
 
 
 def main() -> None:
     """Time both structures in turns, print a table and one JSON line."""
     arguments = _parse()
+    if arguments.scaling:
+        measure_scaling(arguments)
+        return
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     clock = _clock(device)
     config = Config(base_filters=arguments.base_filters, stochastic_passes=arguments.passes)
-    published, ours = Subject(config, device, published_step), Subject(config, device, our_step)
-    batches = [draw_batch(tuple(arguments.patch), device) for _ in VIEWS]
+    published = Subject(replace(config, updates="sequential", stochastic_norm="batch"), device)
+    ours = Subject(config, device)
+    three, one = draw_batch(arguments.patch, device, batches=len(VIEWS)), draw_batch(arguments.patch, device)
     runs: dict[str, Callable[[], None]] = {
-        "published fp32": lambda: published.step(batches, autocast=None),
-        "ours fp32": lambda: ours.step(batches, autocast=None),
+        "published fp32": lambda: published.step(three),
+        "ours fp32": lambda: ours.step(one),
     }
     if _has_bf16(device):
-        runs["ours bf16"] = lambda: ours.step(batches, autocast=torch.bfloat16)
+        runs["ours bf16"] = lambda: ours.step(one, autocast=torch.bfloat16)
 
-    small = [draw_batch((16, 16, 16), device) for _ in VIEWS]  # allocates momentum, loads kernels
-    for subject in (published, ours):
-        subject.step(small, autocast=None)
+    for subject, batches in ((published, len(VIEWS)), (ours, 1)):  # allocates momentum, loads kernels
+        subject.step(draw_batch(SMALL, device, batches=batches))
     seconds = time_in_turns(runs, clock, rounds=arguments.rounds)
-    parts = time_parts(ours, batches, clock)
+    parts = time_parts(ours, one, clock)
 
     unit = "CPU-s" if device.type == "cpu" else "s"
     best = {name: min(values) for name, values in seconds.items()}
@@ -102,27 +111,26 @@ def main() -> None:
 
 
 class Subject:
-    """Three guided networks with their optimizers, and one way to train them."""
+    """Three guided networks with their optimizers."""
 
-    def __init__(self, config: Config, device: torch.device, structure: Callable[..., None]) -> None:
+    def __init__(self, config: Config, device: torch.device, *, classes: int = 1) -> None:
         torch.manual_seed(config.seed)
         method = make_method(
-            config, in_channels=1, num_classes=2, text_dim=EMBEDDING_DIM, image_dim=EMBEDDING_DIM, views=VIEWS
+            config, in_channels=1, num_classes=classes + 1, text_dim=EMBEDDING_DIM, image_dim=EMBEDDING_DIM, views=VIEWS
         )
         assert isinstance(method, co_training.CoTraining)
         assert method.prompts is not None
-        text, image = functional.normalize(torch.randn(2, 1, EMBEDDING_DIM), dim=2)
+        text, image = (functional.normalize(torch.randn(classes, EMBEDDING_DIM)) for _ in range(2))
         method.prompts.assign(text=text, image=image)
         self.method = method.to(device)
         self.device = device
         self.optimizers: dict[str, Optimizer] = method.optimizers()
-        self.structure = structure
-        self.parts: dict[str, float] | None = None  # filled while parts are timed
 
-    def step(self, batches: list[Batch], *, autocast: torch.dtype | None) -> None:
-        """One iteration: every network is updated once."""
+    def step(self, batch: Batch, *, autocast: torch.dtype | None = None) -> None:
+        """One iteration, as the trainer runs it: every network is updated once."""
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
-            self.structure(self.method, batches, self.update)
+            for view, loss in self.method.step(batch, ITERATION):
+                self.update(view, loss)
 
     def update(self, view: str, loss: Tensor) -> None:
         """Zero, backward, clip, step, as the trainer does."""
@@ -133,54 +141,16 @@ class Subject:
         optimizer.step()
 
 
-def our_step(method: co_training.CoTraining, batches: list[Batch], update: Update) -> None:
-    """The step as it is trained with; one batch serves all networks."""
-    for view, loss in method.step(batches[0], ITERATION):
-        update(view, loss)
-
-
-def published_step(method: co_training.CoTraining, batches: list[Batch], update: Update) -> None:
-    """The published structure: a batch and an update per network, one after the other."""
-    config = method.config
-    b = schedules.peer_weight(ITERATION, config.num_iterations, config.beta_schedule)
-    alpha = schedules.distance_decay(ITERATION, config.num_iterations, config.alpha)
-    threshold = schedules.entropy_threshold(ITERATION, config.num_iterations, method.num_classes)
-    for v, (view, batch) in enumerate(zip(method.views, batches, strict=True)):
-        labelled = batch.num_labelled
-        logits = method.networks[view](batch.image)
-        label, weight = co_training.supervision(batch, v, alpha=alpha, pseudo_labels=config.pseudo_labels)
-        loss = (1 - 2 * b) * supervised_loss(logits[:labelled], label, weight)
-        for peer in method.views:
-            if peer != view:
-                pseudo, entropy = published_peer(
-                    method.networks[peer], batch.image_unlabelled, config.stochastic_passes
-                )
-                loss = loss + b * peer_loss(logits[labelled:], pseudo, entropy < threshold)
-        update(view, loss)
-
-
-@torch.no_grad()
-def published_peer(network: nn.Module, image: Tensor, passes: int) -> tuple[Tensor, Tensor]:
-    """A peer's argmax and predictive entropy, every module in training mode; the passes run two at a time."""
-    pseudo = network(image).max(dim=1).indices
-    probabilities = []
-    for start in range(0, passes, 2):
-        noisy = image.repeat(min(2, passes - start), 1, 1, 1, 1)
-        noisy = noisy + (torch.randn_like(noisy) * NOISE_SD).clamp_(-NOISE_LIMIT, NOISE_LIMIT)
-        probabilities.append(network(noisy).float().softmax(dim=1))
-    mean = torch.cat(probabilities).unflatten(0, (passes, len(image))).mean(dim=0)
-    return pseudo, torch.special.entr(mean).sum(dim=1)
-
-
-def draw_batch(patch: tuple[int, ...], device: torch.device) -> Batch:
-    """Two labelled and two unlabelled samples of noise; the cost does not depend on what they show."""
-    label = torch.randint(0, 2, (2, len(VIEWS), *patch), dtype=torch.int16)
-    annotation = torch.full((2, *patch), UNKNOWN, dtype=torch.int16)
+def draw_batch(patch: Sequence[int], device: torch.device, *, batches: int = 1, classes: int = 1) -> Batch:
+    """Noise: two labelled and two unlabelled samples per batch; the cost does not depend on what they show."""
+    labelled = 2 * batches
+    label = torch.randint(0, classes + 1, (labelled, len(VIEWS), *patch), dtype=torch.int16)
+    annotation = torch.full((labelled, *patch), UNKNOWN, dtype=torch.int16)
     annotation[:, patch[0] // 2] = label[:, 0, patch[0] // 2]
     return Batch(
-        image=torch.randn(4, 1, *patch).to(device),
+        image=torch.randn(2 * labelled, 1, *patch).to(device),
         label=label.to(device),
-        distance=(torch.rand(2, len(VIEWS), *patch) * 20).to(device),
+        distance=(torch.rand(labelled, len(VIEWS), *patch) * 20).to(device),
         annotation=annotation.to(device),
     )
 
@@ -200,7 +170,7 @@ def time_in_turns(runs: dict[str, Callable[[], None]], clock: Clock, *, rounds: 
     return seconds
 
 
-def time_parts(subject: Subject, batches: list[Batch], clock: Clock) -> dict[str, float]:
+def time_parts(subject: Subject, batch: Batch, clock: Clock) -> dict[str, float]:
     """Seconds of one of our steps by part. Losses are what remains: they and the step's own bookkeeping."""
     parts: dict[str, float] = defaultdict(float)
 
@@ -237,7 +207,8 @@ def time_parts(subject: Subject, batches: list[Batch], clock: Clock) -> dict[str
     co_training.predictive_entropy = timed_entropy
     try:
         start = clock()
-        our_step(subject.method, batches, update)
+        for view, loss in subject.method.step(batch, ITERATION):
+            update(view, loss)
         total = clock() - start
     finally:
         co_training.predictive_entropy = entropy
@@ -245,6 +216,65 @@ def time_parts(subject: Subject, batches: list[Batch], clock: Clock) -> dict[str
             hook.remove()
     parts["losses and the rest"] = total - sum(parts.values())
     return dict(parts)
+
+
+def measure_scaling(arguments: argparse.Namespace) -> None:
+    """Time one step and its memory, each in a process of its own, over patch sides and classes."""
+    sizes = [(side, 1) for side in SIDES] + [(64, 2), (64, 4)]
+    config = Config(base_filters=arguments.base_filters, stochastic_passes=arguments.passes)
+    unit = "CPU-s" if arguments.device == "cpu" else "s"
+    print(f"{arguments.base_filters} base filters, 2 + 2 samples, T = {arguments.passes}")
+    print(f"{'side':>6}{'classes':>9}{unit:>10}{unit + '/Mvoxel':>16}{'peak MB':>10}{'MB/Mvoxel':>12}")
+    rows = []
+    context = multiprocessing.get_context("spawn")
+    for side, classes in sizes:
+        with context.Pool(1) as pool:
+            seconds, peak_mb = pool.apply(measure_one, (config, side, classes, arguments.device, arguments.threads))
+        million = side**3 / 1e6
+        per_voxel = f"{seconds / million:>16.1f}{peak_mb:>10.0f}{peak_mb / million:>12.0f}"
+        print(f"{side:>6}{classes:>9}{seconds:>10.2f}{per_voxel}", flush=True)
+        rows.append({"side": side, "classes": classes, "seconds": round(seconds, 3), "peak_mb": round(peak_mb)})
+    middle, largest = rows[SIDES.index(64)], rows[len(SIDES) - 1]
+    voxels = math.log((largest["side"] / middle["side"]) ** 3)
+    exponents = {name: round(math.log(largest[name] / middle[name]) / voxels, 2) for name in ("seconds", "peak_mb")}
+    print(
+        f"from 64 to {SIDES[-1]} voxels a side: time grows as voxels^{exponents['seconds']}, memory as voxels^", end=""
+    )
+    print(exponents["peak_mb"])
+    print(
+        json.dumps(
+            {
+                "scaling": rows,
+                "exponents": exponents,
+                "seconds_are": unit,
+                "base_filters": arguments.base_filters,
+                "passes": arguments.passes,
+                "machine": machine(torch.device(arguments.device), arguments.threads),
+            }
+        )
+    )
+
+
+def measure_one(config: Config, side: int, classes: int, device_name: str, threads: int) -> tuple[float, float]:
+    """Seconds of one step and the MB by which it raises this process's peak memory."""
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    clock, subject = _clock(device), Subject(config, device, classes=classes)
+    subject.step(draw_batch(SMALL, device, classes=classes))
+    batch = draw_batch((side,) * 3, device, classes=classes)
+    before, start = _peak_mb(device), clock()
+    subject.step(batch)
+    return clock() - start, _peak_mb(device) - before
+
+
+def _peak_mb(device: torch.device) -> float:
+    """Peak memory so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    import resource
+
+    in_kb = 1e3 if platform.system() == "Darwin" else 1.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / in_kb / 1e3
 
 
 def machine(device: torch.device, threads: int) -> dict[str, object]:
@@ -294,6 +324,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--passes", type=int, default=8, help="stochastic passes T")
     parser.add_argument("--rounds", type=int, default=5, help=f"at most this many, begun within {ROUNDS_S} s")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch on the CPU")
+    parser.add_argument("--scaling", action="store_true", help="time and memory over patch sides and classes instead")
     parser.add_argument("-device", default="cpu", help="cpu or cuda")
     return parser.parse_args()
 

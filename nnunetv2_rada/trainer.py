@@ -196,7 +196,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Use nnU-Net's augmentation, without mirroring where left and right are different classes."""
         rotation, dummy_2d, initial_patch, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         axes = mirror_axes(self.config, self.cases, self.plans_manager.transpose_forward)
-        self.inference_allowed_mirroring_axes = axes
+        self.inference_allowed_mirroring_axes = axes or None  # nnU-Net's prediction cannot take an empty tuple
         return rotation, dummy_2d, initial_patch, axes
 
     def get_dataloaders(self) -> tuple[Any, Any]:

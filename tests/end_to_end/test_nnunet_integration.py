@@ -14,7 +14,7 @@ from sparse_annotation_tools.volumes import read_volume
 
 pytestmark = pytest.mark.end_to_end
 
-SHORT = {**CONFIG, "num_iterations": 1, "iterations_per_epoch": 1}
+SHORT = {**CONFIG, "num_iterations": 1, "iterations_per_epoch": 1, "mirror_axes": []}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import torch
 CONFIG = {
     "num_iterations": 8, "iterations_per_epoch": 4, "val_iterations_per_epoch": 1, "base_filters": 4,
     "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 32, "batch_labelled": 1, "batch_unlabelled": 1,
+    "mirror_axes": [2],  # prediction mirrors along one axis, not three: a quarter of its time
 }  # fmt: skip
 DATASET = "Dataset901_Phantom"
 MODEL = Path(DATASET) / "nnUNetTrainerRADA__nnUNetPlans__3d_fullres"

@@ -105,3 +105,21 @@ def test_batch_statistics_are_never_folded() -> None:
         y = unit(x)
     assert unit.norm.num_batches_tracked == 1
     torch.testing.assert_close(y, torch.relu(nn.BatchNorm3d(2)(unit.conv(x))))
+
+
+@pytest.mark.parametrize("skip", ["add", "concat"])
+def test_without_gradient_the_maps_are_the_same(skip: str) -> None:
+    """What is done in place there (skips, dropout) changes neither the result nor the image."""
+    network = VNet(in_channels=1, base_filters=4, skip=skip).eval()
+    network.decoder_dropout.train()
+    network.bottleneck_dropout.train()
+    image = torch.randn(2, 1, 16, 16, 16)
+    before = image.clone()
+    torch.manual_seed(0)
+    expected = network(image)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = network(image)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert torch.equal(image, before)
