@@ -247,14 +247,14 @@ def print_first(figures: dict[str, Any]) -> None:
 def print_next(figures: dict[str, Any]) -> None:
     """Print the Dice for people."""
     print("\nnext slices: Dice of the fused label (difference from random +- its standard error; cases better)")
-    print(f"{'':12s}{'3 slices':>10s}" + "".join(f"{f'+{n}':>28s}" for n in range(1, FURTHER + 1)))
+    print(f"{'':12s}{'3 slices':>10s}" + "".join(f"   {f'+{n}':30s}" for n in range(1, FURTHER + 1)))
     for way, found in figures.items():
         row = f"{way:12s}{found['dice'][0]:10.4f}"
         for n in range(1, FURTHER + 1):
             gain, error = found["over_random"][n], found["standard_error"][n]
             better = found["cases_better_than_random"][n]
             note = "" if way == "random" else f"({gain:+.4f} +- {error:.4f}; {better})"
-            row += f"{found['dice'][n]:.4f} {note:20s}".rjust(28)
+            row += f"   {found['dice'][n]:.4f} {note:23s}"
         print(row)
 
 
