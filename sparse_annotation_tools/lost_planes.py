@@ -17,7 +17,8 @@ _TIE = 1e-6
 def plane_survives(index: int, length: int, new_length: int) -> bool:
     """Tell whether a plane is still there after resampling `length` slices to `new_length`.
 
-    Where the plane is exactly half a slice from the nearest new voxel, rounding decides; that counts as lost.
+    Where the plane is exactly half a slice from the nearest new voxel, rounding decides; that counts as lost. So does a
+    plane outside 0 ... length - 1.
 
     >>> plane_survives(4, 9, 3), plane_survives(5, 9, 3)
     (True, False)
@@ -48,7 +49,6 @@ def lost_planes(
     for axis, index in planes:
         length = cropped[axis]
         new_length = max(1, round(spacing_mm[axis] / target_spacing_mm[axis] * length))
-        inside = 0 <= index - lower[axis] < length
-        if not inside or not plane_survives(index - lower[axis], length, new_length):
+        if not plane_survives(index - lower[axis], length, new_length):
             lost.append((axis, index))
     return lost

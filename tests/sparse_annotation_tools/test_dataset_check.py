@@ -22,6 +22,7 @@ from sparse_annotation_tools.lost_planes import plane_survives
 from sparse_annotation_tools.phantom import CLASS_NAMES, write_phantom_set
 from sparse_annotation_tools.prompts import embed_dataset
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
+from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.request import DatasetRequest
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 from sparse_annotation_tools.volumes import read_volume, write_label
@@ -291,6 +292,13 @@ def prompts_cut_off(dataset: Dataset) -> None:
     dataset.rada.prompts_file.write_bytes(dataset.rada.prompts_file.read_bytes()[:-10])
 
 
+def prompts_of_fewer_cases(dataset: Dataset) -> None:
+    """The embeddings are those of a former state of the dataset."""
+    store = PromptStore.load(dataset.rada.prompts_file)
+    fewer = {case: slices for case, slices in store.images.items() if case != FIRST}
+    replace(store, images=fewer).save(dataset.rada.prompts_file)
+
+
 def folds_missing(dataset: Dataset) -> None:
     """The dataset's own folds were deleted."""
     dataset.rada.splits_file.unlink()
@@ -364,6 +372,7 @@ PREPROCESS = "nnUNetv2_preprocess -d 101 -c 3d_fullres"
         (class_never_annotated, "classes", "bean_organ is on annotated slices of 0 of 3 labelled cases", REMAKE),
         (prompts_missing, "prompts", "prompts.safetensors is missing", EMBED),
         (prompts_cut_off, "prompts", "is no whole .safetensors file", EMBED),
+        (prompts_of_fewer_cases, "prompts", f"holds no embedding of {FIRST}", EMBED),
         (folds_missing, "folds", "rada/splits_final.json cannot be read", REMAKE),
         (folds_stale, "folds", "fold 0 of rada/splits_final.json is stale: it names gone", REMAKE),
         (fingerprint_missing, "fingerprint", "is missing: nnU-Net would count voxels", f"{COMMAND}; then {PLAN}"),

@@ -44,6 +44,6 @@ def test_a_third_of_the_planes_survives_a_factor_of_three() -> None:
 
 def test_planes_are_counted_inside_the_crop() -> None:
     """An index is taken from the crop's corner on; a plane outside it is lost."""
-    planes = [(0, 4), (0, 5), (1, 3), (2, 0)]
+    planes = [(0, 4), (0, 5), (1, 3), (2, 1), (2, 2), (2, 9), (2, 10)]
     grid = {"lower": (3, 0, 2), "cropped": (9, 8, 8), "spacing_mm": (1.0, 2.0, 2.0)}
-    assert lost_planes(planes, **grid, target_spacing_mm=(3.0, 2.0, 2.0)) == [(0, 5), (2, 0)]
+    assert lost_planes(planes, **grid, target_spacing_mm=(3.0, 2.0, 2.0)) == [(0, 5), (2, 1), (2, 10)]
