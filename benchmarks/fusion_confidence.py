@@ -164,10 +164,12 @@ def draw(figures: dict[str, Any], path: Path) -> None:
         panel.plot((0, 1), (0, 1), color="0.7", linewidth=1)
         for part in list(PARTS)[1:]:
             rows = found["package"][part]
-            panel.plot(rows["confidence"], rows["right"], "o-", label=f"{part} (error {rows['error']:.3f})")
-        panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that is right", aspect="equal")
+            (line,) = panel.plot(rows["confidence"], rows["right"], label=f"{part} (error {rows['error']:.3f})")
+            sizes = 300 * np.sqrt(rows["share"])  # the area of a point grows with the voxels behind it
+            panel.scatter(rows["confidence"], rows["right"], sizes, color=line.get_color())
+        panel.set(xlim=(0, 1.05), ylim=(0, 1.2), xlabel="confidence", ylabel="share that is right", aspect="equal")
         panel.set_title(f"{name}, {found['cases']} cases left out")
-        panel.legend(loc="lower right", fontsize="small")
+        panel.legend(loc="upper left", fontsize="small")
     figure.tight_layout()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
