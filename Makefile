@@ -39,6 +39,8 @@ demo: $(STAMP)
 benchmarks: $(STAMP)
 	python benchmarks/metrics.py
 	python benchmarks/startup.py
+	python benchmarks/training_step.py
+	python benchmarks/data_loading.py
 
 clean:
 	rm -rf $(VENV) demo_output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,6 +118,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         self.progress = EpochProgress(self.config.checkpoint_minutes)
         self.has_weights_of_its_own = False
         """Whether a checkpoint was loaded; the embeddings in its networks are then the run's."""
+        self.labelled_training_cases: Sequence[str] = ()
+        """Of this fold; known when the loaders are made."""
 
     @classmethod
     def build_network_architecture(
@@ -187,11 +190,6 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         training, validation = super().do_split()
         return training, [case for case in validation if self.cases.cases[case].labelled]
 
-    @property
-    def labelled_training_cases(self) -> list[str]:
-        """Labelled cases of this fold's training list."""
-        return [case for case in self.do_split()[0] if self.cases.cases[case].labelled]
-
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:  # noqa: N802 (nnU-Net's name)
         """Use nnU-Net's augmentation, without mirroring where left and right are different classes."""
         rotation, dummy_2d, initial_patch, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -216,6 +214,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
             self.cases, *self.do_split(), config=config, method=self.method, rank=self.local_rank,
             write_line=self.print_to_log_file,
         )  # fmt: skip
+        self.labelled_training_cases = training.labelled
 
         def loader(stream: Stream, cut: Any, transforms: Any, first_iteration: int, num_workers: int) -> Any:
             made = TwoStreamLoader(

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.end_to_end
 def test_training_shows_and_stores_what_it_did(workspace: Workspace, trained: str) -> None:
     """The config is printed once, the honesty stamp is in the log, curves and config are beside the weights."""
     assert trained.count("RADA config:") == 1
+    assert trained.count("This split has") < 5  # nnU-Net says it whenever it is asked for the split
     assert "encoder=random: carries no semantics" in trained
     fold = workspace.results / MODEL / "fold_0"
     curves = json.loads((fold / "curves.json").read_text())

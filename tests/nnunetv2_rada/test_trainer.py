@@ -44,7 +44,7 @@ def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=No
     trainer.optimizer = SimpleNamespace(set_learning_rates=lambda rates: None, update=lambda *_: None)
     trainer.prompts, trainer.grad_scaler, trainer.device, trainer.local_rank = None, None, torch.device("cpu"), 0
     trainer.output_folder, trainer.is_ddp = str(folder), False
-    trainer.do_split = lambda: ([], [])
+    trainer.labelled_training_cases = ()
     return trainer
 
 
