@@ -63,16 +63,12 @@ class Drawing:
             may be empty: see `visible`.
         kinds: [n] positions in `NAMES`; the last is that of `TISSUE`.
         bright: [n] whether the organ is brighter than its surroundings; False for the last.
-        wide: [SIDE, SIDE] bool; a large part of the slice, or all of it.
-        wide_kinds: [m] positions in `NAMES` of the organs in that part, m >= 1; that of `TISSUE` where there is none.
     """
 
     image: NDArray[np.float32]
     masks: NDArray[np.bool_]
     kinds: NDArray[np.int64]
     bright: NDArray[np.bool_]
-    wide: NDArray[np.bool_]
-    wide_kinds: NDArray[np.int64]
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -127,16 +123,12 @@ def draw(anatomy: Anatomy, generator: Generator) -> Drawing:
     taken = np.any(masks, axis=0)
     masks.append((_level(anatomy.decoy, grid) > 0) & ~taken)
     frame = _frame(generator)
-    shown = np.stack(masks) & frame
     kinds = np.array([NAMES.index(name) for name in (*(organ.kind.name for organ in anatomy.organs), TISSUE)])
-    wide = _wide_region(generator) & frame
     return Drawing(
         image=np.where(frame, _scanned(image, generator), 0).astype(np.float32),
-        masks=shown,
+        masks=np.stack(masks) & frame,
         kinds=kinds,
         bright=np.array([*(organ.contrast > 0 for organ in anatomy.organs), False]),
-        wide=wide,
-        wide_kinds=_kinds_within(wide, shown, kinds),
     )
 
 
@@ -231,23 +223,6 @@ def _with_outside(
     inside = np.clip(level * SIDE / 3 + 0.5, 0, 1)
     skin = 0.3 * np.clip(1 - np.abs(level - 0.06) * 20, 0, 1)
     return np.asarray(np.where(organs, image, (image + skin) * inside + 0.02 * (1 - inside)), dtype=np.float64)
-
-
-def _wide_region(generator: Generator) -> NDArray[np.bool_]:
-    """The slice on one side of a line, or all of it."""
-    if generator.random() < 0.25:
-        return np.ones((SIDE, SIDE), dtype=bool)
-    angle = generator.uniform(0, 2 * np.pi)
-    along = np.cos(angle) * (_X - 0.5) + np.sin(angle) * (_Y - 0.5)
-    return np.asarray(along > generator.uniform(-0.3, 0.3))
-
-
-def _kinds_within(wide: NDArray[np.bool_], masks: NDArray[np.bool_], kinds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Kinds of the organs that lie in the region for the most part."""
-    sizes = masks[:-1].sum(axis=(1, 2))
-    within = (masks[:-1] & wide).sum(axis=(1, 2)) > 0.6 * sizes
-    found = kinds[:-1][within & (sizes >= SMALLEST)]
-    return found if len(found) else kinds[-1:]
 
 
 def _frame(generator: Generator) -> NDArray[np.bool_]:

@@ -2,8 +2,9 @@
 
 Each step draws anatomies, two drawings of each, and asks of every region: the name of its organ among all names, the
 name with "bright" or "dark" among all of those, and the same organ in the other drawing of its anatomy among all
-regions of the batch; and of one wide region a drawing: the names of all organs in it. Names are CLIP's loss over every
-prompt there is; the likeness of two drawings makes embeddings of one structure in two scans agree.
+regions of the batch. Names are CLIP's loss over every prompt there is; the likeness of two drawings makes embeddings of
+one structure in two scans agree. One mask of each drawing is inverted as well: it shows everything but one organ, and
+of all names that organ's must be the least like it. Without this an inverted mask only falls to chance.
 
 Everything follows from the seed: drawings from (seed, step), weights and prompts from torch's and numpy's generators.
 """
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.prompts.preprocessing import normalised
 from sparse_annotation_tools.prompts.templates import PLACEHOLDER, TEMPLATES, resolve_template
 from sparse_annotation_tools.prompts.tiny.drawing import draw, draw_anatomy
@@ -43,18 +45,22 @@ CAPTIONS = (*NAMES, *(f"{shade} {organ.name}" for organ in ORGANS for shade in S
 """Plain names first, then a dark and a bright one for each organ."""
 
 ANATOMIES_PER_STEP = 8
+KEEP_EVERY = 50
+"""Steps between two lines of output, and between two states to go on from."""
 TEMPERATURE = 0.1
 """Of the likeness of two drawings; that of image and text is learnt, as in CLIP."""
 
 
-def train(steps: int, seed: int, learning_rate: float) -> open_clip.CLIP:
-    """Return a trained model."""
+def train(steps: int, seed: int, learning_rate: float, progress: Path | None = None) -> open_clip.CLIP:
+    """Return a trained model; with a file `progress`, go on where a run of the same settings was stopped."""
     torch.manual_seed(seed)
     model = new_model().requires_grad_(True).train()
     tokens = caption_tokens()
     optimizer = torch.optim.AdamW(_groups(model), lr=learning_rate, betas=(0.9, 0.98))
+    settings = {"steps": steps, "seed": seed, "learning_rate": learning_rate}
+    first = _restored(progress, settings, model, optimizer)
     started = time.process_time()
-    for step in range(steps):
+    for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _schedule(step, steps)
         losses = _losses(model, _batch(seed, step), tokens[step % len(tokens)])
@@ -64,10 +70,38 @@ def train(steps: int, seed: int, learning_rate: float) -> open_clip.CLIP:
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
-        if step % 50 == 49:
-            values = "  ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
+        if (step + 1) % KEEP_EVERY == 0:
+            values = "  ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             print(f"step {step + 1}/{steps}  {values}  {time.process_time() - started:.0f} CPU-s", flush=True)
+            _keep(progress, settings, model, optimizer, step + 1)
     return model.eval().requires_grad_(False)
+
+
+def _keep(
+    progress: Path | None,
+    settings: dict[str, float],
+    model: open_clip.CLIP,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+) -> None:
+    if progress is not None:
+        state = {"settings": settings, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        with atomic_path(progress) as temporary:
+            torch.save(state, temporary)
+
+
+def _restored(
+    progress: Path | None, settings: dict[str, float], model: open_clip.CLIP, optimizer: torch.optim.Optimizer
+) -> int:
+    """Take back what `_keep` kept and return the next step; 0 where nothing of these settings was kept."""
+    if progress is None or not progress.is_file():
+        return 0
+    state = torch.load(progress, weights_only=True)
+    if state["settings"] != settings:
+        return 0
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
 
 
 def caption_tokens() -> Tensor:
@@ -80,41 +114,45 @@ def caption_tokens() -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All visible regions of one step's drawings, then one wide region of each drawing."""
+    """All visible regions of one step's drawings, then what lies around one organ of each drawing."""
 
     pixels: Tensor
-    """[B + W, 4, S, S]"""
+    """[B + A, 4, S, S]"""
     kinds: Tensor
     """[B] positions in `NAMES`."""
     shades: Tensor
     """[B] positions in `SHADES`."""
     organs: Tensor
     """[B] the same number for the same organ of the same anatomy."""
-    wide: Tensor
-    """[W, len(NAMES)] shares of the names in a wide region."""
+    left_out: Tensor
+    """[A] positions in `NAMES` of the organ that an inverted mask leaves out."""
 
 
 def _batch(seed: int, step: int) -> _Batch:
     generator = np.random.default_rng((seed, step))
-    pixels, wide_pixels, kinds, shades, organs, wide = [], [], [], [], [], []
+    pixels, around_pixels, kinds, shades, organs, left_out = [], [], [], [], [], []
     for position in range(ANATOMIES_PER_STEP):
         anatomy = draw_anatomy(generator)
         for _ in range(2):
             drawing = draw(anatomy, generator)
             visible = np.flatnonzero(drawing.visible)
-            pixels.append(_pixels(drawing.image, drawing.masks[visible], soft=generator.random() < 0.5))
+            soft = generator.random() < 0.5
+            pixels.append(_pixels(drawing.image, drawing.masks[visible], soft=soft))
             kinds.append(drawing.kinds[visible])
             shades.append(drawing.bright[visible])
             organs.append(position * len(drawing.kinds) + visible)
-            wide_pixels.append(_pixels(drawing.image, drawing.wide[None], soft=False))
-            wide.append(np.bincount(drawing.wide_kinds, minlength=len(NAMES)) / len(drawing.wide_kinds))
+            shown = visible[drawing.kinds[visible] < len(ORGANS)]
+            if len(shown) > 0:
+                out = generator.choice(shown)
+                around_pixels.append(_pixels(drawing.image, ~drawing.masks[out][None], soft=soft))
+                left_out.append(drawing.kinds[out])
     kind, shade, organ = (torch.from_numpy(np.concatenate(part)).long() for part in (kinds, shades, organs))
     return _Batch(
-        pixels=torch.cat([*pixels, *wide_pixels]),
+        pixels=torch.cat([*pixels, *around_pixels]),
         kinds=kind,
         shades=shade,
         organs=organ,
-        wide=torch.from_numpy(np.stack(wide)).float(),
+        left_out=torch.tensor(left_out, dtype=torch.long),
     )
 
 
@@ -136,7 +174,7 @@ def _losses(model: open_clip.CLIP, batch: _Batch, tokens: Tensor) -> dict[str, T
     return {
         "name": F.cross_entropy(of_names[:count], batch.kinds),
         "shade": 0.5 * F.cross_entropy(of_shades[:count][is_organ], (2 * batch.kinds + batch.shades)[is_organ]),
-        "wide": 0.25 * F.cross_entropy(of_names[count:], batch.wide),
+        "around": F.cross_entropy(-of_names[count:], batch.left_out),
         "likeness": 0.5 * _likeness_loss(image[:count], batch.kinds, batch.shades, batch.organs),
     }
 
@@ -173,16 +211,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, evaluate on held-out drawings, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", dest="output", type=Path, default=WEIGHTS_FILE, metavar="FILE")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     args = parser.parse_args(argv)
-    model = train(args.steps, args.seed, args.learning_rate)
+    progress = args.output.with_suffix(".progress.pt")
+    model = train(args.steps, args.seed, args.learning_rate, progress)
     accuracy = retrieval_accuracy(model)
     print("  ".join(f"{name} {share:.3f}" for name, share in accuracy.items()))
     settings = {name: str(getattr(args, name)) for name in ("steps", "seed", "learning_rate")}
     used = torch.unique(caption_tokens())
     save_model(model, args.output, used, {**settings, **{name: f"{share:.3f}" for name, share in accuracy.items()}})
+    progress.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def accuracy(model: open_clip.CLIP) -> dict[str, float]:
 def test_the_right_mask_finds_its_organ(accuracy: dict[str, float]) -> None:
     """Far more often than chance, about one in four."""
     assert accuracy["chance"] < 0.3
-    assert accuracy["right mask"] > 0.8
+    assert accuracy["right mask"] > accuracy["chance"] + 0.5
 
 
 @pytest.mark.parametrize("control", ["mask hidden", "mask empty"])
@@ -43,9 +43,9 @@ def test_without_a_mask_it_can_only_guess(accuracy: dict[str, float], control: s
     assert accuracy[control] == pytest.approx(accuracy["chance"], abs=0.02)
 
 
-def test_the_inverted_mask_helps_no_more_than_a_guess(accuracy: dict[str, float]) -> None:
-    """It points at everything but the organ; the model card says that it falls to chance and not below it."""
-    assert accuracy["mask inverted"] < accuracy["chance"] + 0.05
+def test_the_inverted_mask_finds_its_organ_less_often_than_a_guess(accuracy: dict[str, float]) -> None:
+    """It points at everything but the organ, so the organ is named less often than by ignoring the mask."""
+    assert accuracy["mask inverted"] < accuracy["chance"] - 0.1
 
 
 def test_an_untrained_model_can_only_guess() -> None:
@@ -120,6 +120,29 @@ def test_training_repeats_and_leaves_unseen_words_alone(monkeypatch: pytest.Monk
     changed = (table != fresh).any(dim=1).nonzero().flatten()
     assert 0 < len(changed) <= len(torch.unique(training.caption_tokens()))
     assert set(changed.tolist()) <= set(torch.unique(training.caption_tokens()).tolist())
+
+
+def test_a_killed_training_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stopped between two kept states and started again, it ends with the same weights as one that ran through."""
+    monkeypatch.setattr(training, "ANATOMIES_PER_STEP", 2)
+    monkeypatch.setattr(training, "KEEP_EVERY", 2)
+    whole = training.train(steps=4, seed=5, learning_rate=1e-3).state_dict()
+    drawn = training._batch
+    asked: list[int] = []
+
+    def stopped(seed: int, step: int) -> object:
+        asked.append(step)
+        if step == 3 and len(asked) == 4:
+            raise KeyboardInterrupt
+        return drawn(seed, step)
+
+    monkeypatch.setattr(training, "_batch", stopped)
+    progress = tmp_path / "progress.pt"
+    with pytest.raises(KeyboardInterrupt):
+        training.train(steps=4, seed=5, learning_rate=1e-3, progress=progress)
+    again = training.train(steps=4, seed=5, learning_rate=1e-3, progress=progress).state_dict()
+    assert asked == [0, 1, 2, 3, 2, 3]
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
 def test_it_is_the_default_encoder_and_embeds_a_dataset(dataset: Path) -> None:
