@@ -92,7 +92,7 @@ def make_dataset(
     _write_fingerprint(request, cases)
     write_rada_records(request.folder, plan)
     embed(request.folder)
-    state.close(path for paths in propagated.values() for path in paths)
+    state.close(path for halves in propagated.values() for paths in halves for path in paths)
     return plan
 
 
@@ -197,23 +197,28 @@ def _propagate_slices(
     request: DatasetRequest,
     state: DatasetState,
     cases: Sequence[InspectedCase],
-    propagated: Mapping[str, Sequence[Path]],
+    propagated: Mapping[str, Sequence[tuple[Path, Path]]],
     propagate: Propagate,
 ) -> None:
+    """Propagate what is not there yet: a task for each direction of each slice, so that one scan occupies six cores."""
     tasks: list[tuple[object, ...]] = []
     for case in cases:
         if case.annotation is None or state.is_done(case.files.case, asdict(case.record)):
             continue
         image = case.files.images[request.registration_channel]
-        for k, path in enumerate(propagated[case.files.case]):
-            if not path.is_file():
-                plane, drawn = case.annotation.planes[k], case.annotation.drawn[k]
-                tasks.append((path, image, plane, drawn, request.propagation, request.seed, propagate))
-    run_in_processes(_propagate_slice, tasks, processes=request.processes, description="propagating slices")
+        for k, paths in enumerate(propagated[case.files.case]):
+            plane, drawn = case.annotation.planes[k], case.annotation.drawn[k]
+            for upwards, path in enumerate(paths):
+                if not path.is_file():
+                    arguments = (path, image, plane, drawn, bool(upwards))
+                    tasks.append((*arguments, request.propagation, request.seed, propagate))
+    run_in_processes(_propagate_half, tasks, processes=request.processes, description="propagating slices")
 
 
-def _propagated_files(request: DatasetRequest, state: DatasetState, case: InspectedCase, plan: CasesFile) -> list[Path]:
-    """Return where the label propagated from each annotated slice is kept."""
+def _propagated_files(
+    request: DatasetRequest, state: DatasetState, case: InspectedCase, plan: CasesFile
+) -> list[tuple[Path, Path]]:
+    """Return where the label propagated from each annotated slice is kept, below and above it."""
     if case.annotation is None:
         return []
     image_sha256 = case.record.sha256[f"image_{request.registration_channel:04d}"]
@@ -221,11 +226,12 @@ def _propagated_files(request: DatasetRequest, state: DatasetState, case: Inspec
     return [state.propagated(image_sha256, plane, drawn, plan) for plane, drawn in slices]
 
 
-def _propagate_slice(
+def _propagate_half(
     path: Path,
     image_file: Path,
     plane: Plane,
     drawn: NDArray[np.uint8],
+    upwards: bool,
     settings: PropagationSettings,
     seed: int,
     propagate: Propagate,
@@ -234,7 +240,11 @@ def _propagate_slice(
         return
     image = read_volume(image_file)
     axis, index = plane
-    label = propagate(image.array, image.geometry.spacing_mm, axis, index, drawn, settings, seed)
+    half = (slice(None),) * axis + (slice(index, None) if upwards else slice(index + 1),)
+    label = np.zeros(image.array.shape, np.uint8)
+    label[half] = propagate(
+        image.array[half], image.geometry.spacing_mm, axis, 0 if upwards else index, drawn, settings, seed
+    )
     write_label(path, label, image.geometry)
 
 
@@ -242,7 +252,7 @@ def _write_cases(
     request: DatasetRequest,
     state: DatasetState,
     cases: Sequence[InspectedCase],
-    propagated: Mapping[str, Sequence[Path]],
+    propagated: Mapping[str, Sequence[tuple[Path, Path]]],
     test: Mapping[CaseFiles, Any],
 ) -> None:
     tasks: list[tuple[object, ...]] = []

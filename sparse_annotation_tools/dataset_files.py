@@ -46,7 +46,7 @@ def files_of_case(folder: Path, plan: CasesFile, case: str) -> Iterable[Path]:
 def write_training_case(
     folder: Path,
     case: InspectedCase,
-    propagated: Sequence[Path],
+    propagated: Sequence[tuple[Path, Path]],
     classes: Sequence[int],
     ignore: int,
     settings: PropagationSettings,
@@ -56,7 +56,7 @@ def write_training_case(
     Args:
         folder: of the raw dataset.
         case: what was read and checked.
-        propagated: the label propagated from each annotated slice.
+        propagated: the label propagated from each annotated slice, below and above it.
         classes: foreground values.
         ignore: value of voxels that nobody annotated.
         settings: of the propagation.
@@ -69,7 +69,8 @@ def write_training_case(
         annotation = case.annotation.volume()
         label = np.where(annotation >= 0, annotation, label)
         rada = RadaFolder(root=folder / "rada")
-        volumes = np.stack([read_volume(path).array for path in propagated])
+        halves = [[read_volume(path).array for path in paths] for paths in propagated]
+        volumes = np.stack([np.maximum(below, above) for below, above in halves])
         for k, (volume, (axis, _)) in enumerate(zip(volumes, case.annotation.planes, strict=True)):
             if settings.hold_to_planes:
                 volume = hold_to_planes(volume, axis, annotation, geometry.spacing_mm)

@@ -115,11 +115,11 @@ class DatasetState:
         """Note that every file of a case is in place."""
         write_text(self._record_file(case), _record_text(record))
 
-    def propagated(self, image_sha256: str, plane: Plane, drawn: NDArray[Any], plan: CasesFile) -> Path:
-        """Return where a propagated label is kept, named by everything that it is made from."""
+    def propagated(self, image_sha256: str, plane: Plane, drawn: NDArray[Any], plan: CasesFile) -> tuple[Path, Path]:
+        """Return where a propagated label is kept, below and above its slice; named by all that it is made from."""
         origin = [image_sha256, *plane, drawn.shape, plan.propagation, plan.seed, plan.versions]
         name = sha256(json.dumps(origin, sort_keys=True).encode() + drawn.tobytes()).hexdigest()
-        return self.store / f"{name}.nii.gz"
+        return self.store / f"{name}_below.nii.gz", self.store / f"{name}_above.nii.gz"
 
     def close(self, propagated: Iterable[Path]) -> None:
         """Drop the workspace, what killed runs left half-written and all but these propagated labels: all is done."""

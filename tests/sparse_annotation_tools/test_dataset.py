@@ -56,7 +56,7 @@ def test_the_dataset_keeps_its_contract(
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     kept = {name for name in found if name.startswith(".propagated/")}  # for --update
     assert found - kept == expected
-    assert len(kept) == 3 * 3
+    assert len(kept) == 3 * 3 * 2  # cases, slices, directions
     assert json.loads((folder / "dataset.json").read_text()) == {
         "channel_names": {"0": "MRI"},
         "labels": {"background": 0, "lobed_organ": 1, "bean_organ": 2, "ignore": IGNORE},

@@ -66,7 +66,7 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> Kill:
 
 @pytest.fixture
 def count_propagations(propagate_by_copying: Any) -> tuple[list[int], Any]:
-    """A stand-in for propagation, and the list of slices that it was called for."""
+    """A stand-in for propagation, and the list of slices that it was called for, once for each direction."""
     calls: list[int] = []
 
     def propagate(*arguments: Any) -> Any:
@@ -101,16 +101,16 @@ def test_a_run_killed_at_any_file_goes_on_to_the_same_bytes(
 def test_what_was_propagated_before_the_kill_is_not_propagated_again(
     phantoms: Path, request_for: Any, make_quickly: Make, kill: Kill, count_propagations: Any
 ) -> None:
-    """Registration is what costs; only the slice that was under way is lost."""
+    """Registration is what costs; only the direction that was under way is lost."""
     calls, propagate = count_propagations
     request = request_for(phantoms)
-    kill.after(1 + 4)  # the plan and four of six slices
+    kill.after(1 + 4)  # the plan and four of twelve directions
     with pytest.raises(Killed):
         make_quickly(request, propagate=propagate)
     kill.never()
     assert len(calls) == 5
     make_quickly(request, propagate=propagate)
-    assert len(calls) == 5 + 2
+    assert len(calls) == 5 + 8
 
 
 def test_half_written_files_of_a_killed_run_are_cleared_away(
@@ -260,7 +260,7 @@ def test_a_killed_overwrite_goes_on(
     kill.never()
     begun = len(calls)
     make_quickly(request, propagate=propagate)
-    assert len(calls) == 6 + 1
+    assert len(calls) == 12 + 1
     assert begun == 4
     assert [path.name for path in request.raw.iterdir()] == [request.dataset]
 

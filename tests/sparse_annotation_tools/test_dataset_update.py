@@ -69,11 +69,16 @@ def request_(phantoms: Path, request_for: Any, annotate: Annotate) -> DatasetReq
 
 @pytest.fixture
 def propagations(propagate_by_copying: Any) -> tuple[list[tuple[int, int]], Any]:
-    """A stand-in for propagation, and the list of planes that it was called for."""
+    """A stand-in for propagation, and the list of planes that it was called for.
+
+    Each plane is propagated downwards, which the list has, and upwards in the part of the scan that begins with it.
+    """
     calls: list[tuple[int, int]] = []
 
     def propagate(*arguments: Any) -> Any:
-        calls.append((arguments[2], arguments[3]))
+        axis, index = arguments[2:4]
+        if index > 0:
+            calls.append((axis, index))
         return propagate_by_copying(*arguments)
 
     return calls, propagate

@@ -71,6 +71,17 @@ def test_two_runs_agree_to_the_voxel() -> None:
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_two_directions_are_independent(axis: int) -> None:
+    """From the part of the scan on one side of the slice comes that part of the whole label, to the voxel."""
+    image, label = (np.moveaxis(volume, 0, axis) for volume in drifting_ball(depth=5, side=32))
+    drawn = np.take(label, 2, axis)
+    whole = propagate(image, SPACING, axis, 2, drawn, FAST, seed=7)
+    above, below = ((slice(None),) * axis + (part,) for part in (slice(2, None), slice(3)))
+    np.testing.assert_array_equal(propagate(image[above], SPACING, axis, 0, drawn, FAST, seed=7), whole[above])
+    np.testing.assert_array_equal(propagate(image[below], SPACING, axis, 2, drawn, FAST, seed=7), whole[below])
+
+
 def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The temporary folder is as empty after a propagation as before."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
