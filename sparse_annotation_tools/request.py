@@ -104,7 +104,8 @@ def check_request(request: DatasetRequest) -> None:
     """Check what can be checked without reading a scan.
 
     Raises:
-        UserError: the class names are unfit, options contradict each other, or the dataset's number is taken.
+        UserError: the class names are unfit, options contradict each other, the inputs lie in the dataset's own
+            folder, or its number is taken.
     """
     names = request.label_names
     wrong = [name for name in names if not name.strip() or name in ("background", IGNORE)]
@@ -137,6 +138,7 @@ def check_request(request: DatasetRequest) -> None:
         raise UserError(f"--cases lists all files by itself; leave out {' '.join(given)}, or --cases")
     if request.cases is None and (request.images is None or request.labels is None):
         raise UserError("no scans are named; give --images DIR and --labels DIR, or --cases FILE (CSV)")
+    _check_inputs_lie_elsewhere(request, folders)
     if request.update and request.overwrite:
         raise UserError("--update keeps what did not change and --overwrite keeps nothing; give one of them")
     if request.test_labels is not None and request.test_images is None:
@@ -147,6 +149,16 @@ def check_request(request: DatasetRequest) -> None:
             "type: export nnUNet_preprocessed=FOLDER"
         )
     _check_dataset_number(request)
+
+
+def _check_inputs_lie_elsewhere(request: DatasetRequest, folders: Mapping[str, Path | None]) -> None:
+    """A dataset that is made anew or changed would take with it the scans that it is to be made from."""
+    for option, path in {**folders, "--cases": request.cases}.items():
+        if path is not None and path.resolve().is_relative_to(request.folder.resolve()):
+            raise UserError(
+                f"{option} {path} lies in the dataset that is to be made, {request.folder}, whose files are replaced; "
+                "copy the scans to another folder first, or give another -d"
+            )
 
 
 def _check_dataset_number(request: DatasetRequest) -> None:
