@@ -11,15 +11,18 @@ from sparse_annotation_tools.errors import UserError
 
 Main = Callable[[Sequence[str] | None], None]
 
-# What the user can mend about the surroundings: no space, no permission, a read-only disk, a full quota.
+# What the user can mend about the surroundings: no space, no permission, a read-only disk, a full quota, ...
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# ... a file where a folder belongs, a folder where a file belongs, a name that is too long.
+_MENDABLE |= {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def command(name: str) -> Callable[[Main], Callable[..., int]]:
     """Turn `main(argv)` into a console entry point called `name`.
 
-    The entry point returns 0 when done and 2, after one line on stderr, when `main` raises `UserError` or meets a full
-    or unwritable disk. Any other exception is our bug and keeps its traceback.
+    The entry point returns 0 when done and 2, after one line on stderr, when `main` raises `UserError` or meets a
+    full or unwritable disk, or a path that cannot be written to. Any other exception is our bug and keeps its
+    traceback.
     """
 
     def decorate(main: Main) -> Callable[..., int]:
@@ -32,7 +35,8 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
             except OSError as error:
                 if error.errno not in _MENDABLE:
                     raise
-                return _refuse(name, f"{error.strerror}: {error.filename or 'unknown file'}; mend it and run again")
+                file = error.filename2 or error.filename or "unknown file"  # of a rename, the name that was wanted
+                return _refuse(name, f"{error.strerror}: {file}; mend it and run again")
             except KeyboardInterrupt:
                 print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
                 return 130

@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     raw = _nnunet_folder("nnUNet_raw")
     if raw is None:
         raise UserError("nnUNet_raw is not set, and the dataset goes there; type: export nnUNet_raw=FOLDER")
-    processes = args.processes or min(8, os.cpu_count() or 1)
+    processes = args.processes if args.processes is not None else min(8, os.cpu_count() or 1)
     if processes < 1:
         raise UserError(f"-np is {args.processes}, expected 1 or more")
     _check_backend(args)

@@ -97,6 +97,7 @@ def test_a_command_killed_outright_goes_on_to_the_same_bytes(made: Made, tmp_pat
         ({"-d": "1000"}, "-d is 1000"),
         ({"-n": "my data"}, "-n is 'my data', expected letters"),
         ({"-np": "-1"}, "-np is -1, expected 1 or more"),
+        ({"-np": "0"}, "-np is 0, expected 1 or more"),
         ({"--images": "nowhere"}, "nowhere is not a folder"),
         ({"--encoder": "alpha-clip"}, "--alpha-weights"),
     ],
