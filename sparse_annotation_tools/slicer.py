@@ -41,7 +41,7 @@ def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int]) ->
 
     Raises:
         UserError: the file cannot be read, lies on another grid or outside the image, only some of its segments are
-            called like classes, or segments overlap.
+            called like classes, segments overlap, or none is called like a class and two share a value.
     """
     try:
         image = sitk.ReadImage(str(path))
@@ -85,7 +85,7 @@ def _class_values(segments: list[_Segment], classes: Mapping[str, int], path: Pa
     named = {segment.name: by_plain_name.get(_plain(segment.name)) for segment in segments}
     found = {name: value for name, value in named.items() if value is not None}
     if not found:
-        return {segment.name: segment.value for segment in segments}
+        return _values_in_file(segments, path)
     strange = [name for name in named if name not in found]
     if strange:
         raise UserError(
@@ -93,6 +93,19 @@ def _class_values(segments: list[_Segment], classes: Mapping[str, int], path: Pa
             "or add it to --label-names"
         )
     return found
+
+
+def _values_in_file(segments: list[_Segment], path: Path) -> dict[str, int]:
+    """Take the file's values for classes, unless two layers use one value for different segments."""
+    owner: dict[int, str] = {}
+    for segment in segments:
+        other = owner.setdefault(segment.value, segment.name)
+        if other != segment.name:
+            raise UserError(
+                f"{path} gives segments {other} and {segment.name} the same value {segment.value} in two layers, so "
+                f"they would become one class; {_REMEDY}, or call them like the classes of --label-names"
+            )
+    return {name: value for value, name in owner.items()}
 
 
 def _plain(name: str) -> str:

@@ -110,6 +110,15 @@ def test_without_known_names_the_values_in_the_file_stand(tmp_path: Path, grid: 
     np.testing.assert_array_equal(read_segmentation(path, grid, CLASSES)[:3, :4, :5], box(2))
 
 
+def test_segments_of_unknown_names_and_one_value_are_refused(tmp_path: Path, grid: Geometry) -> None:
+    """Layers count from 1 each: by their values, two organs would silently become one class."""
+    low, high = box(1), box(1)
+    low[1:], high[:1] = 0, 0
+    path = write_segmentation(tmp_path / "a.seg.nrrd", [low, high], [("Segment_1", 0, 1), ("Segment_2", 1, 1)])
+    with pytest.raises(UserError, match="segments Segment_1 and Segment_2 the same value 1 in two layers"):
+        read_segmentation(path, grid, CLASSES)
+
+
 def test_layers_are_merged(tmp_path: Path, grid: Geometry) -> None:
     """Where segments may overlap, Slicer stores them in layers of which each counts from 1."""
     low, high = box(1), box(1)
