@@ -33,7 +33,7 @@ from nnunetv2_rada.method.base import Batch
 
 SHAPE = (88, 120, 120)
 ROTATION = (-30 / 360 * 2 * np.pi, 30 / 360 * 2 * np.pi)  # nnU-Net's, as is the range of scales below
-TENSORS = ("image", "label", "distance", "annotation", "confidence")
+TENSORS = ("image", "label", "distance", "annotation", "plane", "confidence")
 
 
 def main() -> None:

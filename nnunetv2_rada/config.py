@@ -52,6 +52,12 @@ class Config:
     """Weight of peer supervision: `rampup` (SGTC's code), `literal` (the paper's words) or a fixed beta = 2b."""
     pseudo_labels: str = "per_view"
     """Labels off the annotated planes: `per_view`, `fused` or `none`."""
+    networks: str | tuple[str, ...] = "all"
+    """Views that co-training has a network for: `all`, or their names."""
+    planes: str = "all"
+    """Annotated planes that each network of co-training sees: `all`, or the `pair` of its own (SGTC)."""
+    largest_component: bool = False
+    """BCP: keep the largest component of each class in pseudo-labels (the code; wrong where an organ is a pair)."""
     text_prompt: bool = True
     """Use the text embedding E_t."""
     image_prompt: bool = True
@@ -153,6 +159,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation": ("nnunet", "rot90_flip"),
     "image_embedding": ("pooled", "per_case"),
     "pseudo_labels": ("per_view", "fused", "none"),
+    "planes": ("all", "pair"),
 }
 
 # Settings that take more than one type; every other one has the type of its default.
@@ -160,6 +167,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "alpha": (str, float, int),
     "beta_schedule": (str, float, int),
     "mirror_axes": (str, list, tuple),
+    "networks": (str, list, tuple),
     "gradient_clip": (float, int, type(None)),
 }
 

@@ -50,7 +50,7 @@ from nnunetv2_rada.planned_backbone import patch_multiples, planned_backbones
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import VIEWS, CasesFile
 
-_BATCH_TENSORS = ("image", "label", "distance", "annotation", "confidence")
+_BATCH_TENSORS = ("image", "label", "distance", "annotation", "plane", "confidence")
 
 
 class nnUNetTrainerRADA(nnUNetTrainer):

@@ -12,6 +12,9 @@ from nnunetv2_rada.trainer import nnUNetTrainerRADA
 # Where the paper is silent, both presets do as the code that it builds on.
 _SILENT = {"stochastic_norm": "batch", "augmentation": "rot90_flip", "gradient_clip": None}
 
+# The compared methods know annotated planes and nothing of prompts.
+_SPARSE = {"text_prompt": False, "image_prompt": False, "pseudo_labels": "none"}
+
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "nnUNetTrainerRADA_Paper": (
         "RADA by the paper's words, also where the code that it builds on does otherwise.",
@@ -28,6 +31,42 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "nnUNetTrainerRADA_Fused": (
         "RADA with one label for all views, voted from all annotated slices (beyond the paper).",
         {"pseudo_labels": "fused"},
+    ),
+    "nnUNetTrainerSGTC": (
+        "SGTC: three networks with the text prompt, each of which sees two of three annotated planes; no registration.",
+        {"image_prompt": False, "pseudo_labels": "none", "planes": "pair"},
+    ),
+    "nnUNetTrainerDeSCO": (
+        "DeSCO: two plain networks, axial and coronal, with labels registered from their own slices.",
+        {"method": "desco", "networks": ["axial", "coronal"], "text_prompt": False, "image_prompt": False},
+    ),
+    "nnUNetTrainerSupervised": (
+        "One V-Net that learns from annotated planes alone: the floor of a comparison.",
+        {"method": "supervised", **_SPARSE},
+    ),
+    "nnUNetTrainerMT": (
+        "Mean Teacher on annotated planes.",
+        {"method": "mt", **_SPARSE},
+    ),
+    "nnUNetTrainerUAMT": (
+        "Uncertainty-aware Mean Teacher on annotated planes.",
+        {"method": "ua_mt", **_SPARSE},
+    ),
+    "nnUNetTrainerCPS": (
+        "Cross pseudo supervision on annotated planes; predicts with its first network, as published.",
+        {"method": "cps", "inference": "a", **_SPARSE},
+    ),
+    "nnUNetTrainerDTC": (
+        "Dual-task consistency on annotated planes.",
+        {"method": "dtc", **_SPARSE},
+    ),
+    "nnUNetTrainerSASSNet": (
+        "SASSNet on annotated planes.",
+        {"method": "sassnet", **_SPARSE},
+    ),
+    "nnUNetTrainerBCP": (
+        "Bidirectional copy-paste on annotated planes.",
+        {"method": "bcp", **_SPARSE},
     ),
 }
 

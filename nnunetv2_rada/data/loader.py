@@ -204,14 +204,17 @@ def _supervision(sample: dict[str, Tensor], planes: Sequence[Plane], stream: Str
     drawn = torch.zeros(coordinates.shape[1:], dtype=torch.bool)
     nearest = torch.full((len(stream.views), *coordinates.shape[1:]), torch.inf)
     nearest_any = torch.full(coordinates.shape[1:], torch.inf)
-    for plane in planes:
+    numbers = torch.zeros(nearest.shape, dtype=torch.int16)
+    for number, plane in enumerate(planes, start=1):
         signed = coordinates[plane.axis] - plane.index
-        drawn |= covered_by_plane(signed, _step(coordinates[plane.axis]))
+        covered = covered_by_plane(signed, _step(coordinates[plane.axis]))
+        drawn |= covered
         distance = signed.abs()
         nearest_any = torch.minimum(nearest_any, distance)
         for position, view in enumerate(stream.views):
             if view in plane.networks:
                 nearest[position] = torch.minimum(nearest[position], distance)
+                numbers[position][covered] = number
     # A network without a slice of its own learns the fused label, weighted by the distance to any slice.
     nearest = torch.where(torch.isinf(nearest), nearest_any, nearest)
     annotation = torch.where(drawn, labels[_ANNOTATION], UNKNOWN)
@@ -220,6 +223,7 @@ def _supervision(sample: dict[str, Tensor], planes: Sequence[Plane], stream: Str
         "label": torch.where(annotation >= 0, annotation, labels[_VIEWS:]),
         "distance": torch.nan_to_num(nearest, posinf=0.0),
         "annotation": annotation,
+        "plane": torch.where(annotation >= 0, numbers, 0),
         "confidence": confidence.clamp(0, 1),
     }
 

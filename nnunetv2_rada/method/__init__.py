@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 # Name -> module and class; torch is imported only when a method is made.
 METHODS: dict[str, tuple[str, str]] = {
+    "bcp": ("nnunetv2_rada.method.copy_paste", "CopyPaste"),
     "co_training": ("nnunetv2_rada.method.co_training", "CoTraining"),
+    "cps": ("nnunetv2_rada.method.cross_pseudo", "CrossPseudoSupervision"),
+    "desco": ("nnunetv2_rada.method.desco", "DeSCO"),
+    "dtc": ("nnunetv2_rada.method.dual_task", "DualTaskConsistency"),
+    "mt": ("nnunetv2_rada.method.mean_teacher", "MeanTeacher"),
+    "sassnet": ("nnunetv2_rada.method.shape_adversarial", "SASSNet"),
+    "supervised": ("nnunetv2_rada.method.supervised", "Supervised"),
+    "ua_mt": ("nnunetv2_rada.method.mean_teacher", "UncertaintyAwareMeanTeacher"),
 }
 
 

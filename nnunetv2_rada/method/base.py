@@ -28,6 +28,8 @@ class Batch:
             `UNKNOWN`.
         distance: [L, V, X, Y, Z] float; raw slices to the nearest source slice of the network.
         annotation: [L, X, Y, Z] int16; the class where an annotator drew (background is 0), `UNKNOWN` elsewhere.
+        plane: [L, V, X, Y, Z] int16; per network, the number (from 1) of the annotated plane of its own that covers the
+            voxel, 0 where none does; None where no method asks for it.
         confidence: [L, X, Y, Z] float in 0..1; of the fused label where that is what `label` holds, else None.
         image_embedding: [B, K, D] the samples' own E_v where a method asks for it, else None.
     """
@@ -36,6 +38,7 @@ class Batch:
     label: Tensor
     distance: Tensor
     annotation: Tensor
+    plane: Tensor | None = None
     confidence: Tensor | None = None
     image_embedding: Tensor | None = None
 
@@ -75,6 +78,7 @@ class Batch:
             label=share(self.label),
             distance=share(self.distance),
             annotation=share(self.annotation),
+            plane=None if self.plane is None else share(self.plane),
             confidence=None if self.confidence is None else share(self.confidence),
             image_embedding=None if self.image_embedding is None else both(self.image_embedding),
         )

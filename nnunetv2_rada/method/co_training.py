@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import Batch, MakeBackbone, Method
+from nnunetv2_rada.method.base import Backbone, Batch, MakeBackbone, Method
+from nnunetv2_rada.method.ensemble import ensemble_logits
 from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
 from nnunetv2_rada.method.losses import peer_loss, supervised_loss
 from nnunetv2_rada.method.uncertainty import predictive_entropy, stochastic_mode
@@ -23,10 +22,6 @@ from sparse_annotation_tools.errors import UserError
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
-
-# Smallest logit of the ensemble. exp(-100) is nothing beside the other classes, while nnU-Net sums weighted logits of
-# overlapping patches in half precision, where a few hundred more would overflow.
-LOWEST_LOGIT = -100.0
 
 
 class CoTraining(Method):
@@ -46,7 +41,8 @@ class CoTraining(Method):
         make_backbone: Builds one network's backbone; None builds the paper's V-Net.
 
     Raises:
-        UserError: `config.inference` names no network, or a prompt is asked for that has no embedding.
+        UserError: `config.inference` names no network, a prompt is asked for that has no embedding, or networks that
+            see a pair of planes are to learn registered labels, which hold all planes.
     """
 
     def __init__(
@@ -62,20 +58,32 @@ class CoTraining(Method):
     ) -> None:
         super().__init__()
         self.config = config
-        self.views = tuple(views)
+        self.views = tuple(views) if config.networks == "all" else tuple(config.networks)
+        if not self.views or not set(self.views) <= set(views):
+            raise UserError(
+                f"setting networks is {config.networks!r}, expected all or a list of some of {', '.join(views)}"
+            )
         self.num_classes = num_classes
         self.batches_per_step = len(self.views) if config.updates == "sequential" else 1
         if config.inference not in ("ensemble", *self.views):
             raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.views)}")
+
+        if config.planes == "pair" and config.pseudo_labels != "none":
+            raise UserError(
+                f"planes is pair, but pseudo_labels is {config.pseudo_labels}: registered labels hold all planes; "
+                "set pseudo_labels to none or planes to all"
+            )
 
         def vnet() -> VNet:
             return VNet(in_channels=in_channels, base_filters=config.base_filters, skip=config.skip)
 
         build = make_backbone or vnet
         prompts = _make_prompts(config, num_foreground=num_classes - 1, text_dim=text_dim, image_dim=image_dim)
-        self.networks = nn.ModuleDict(
-            {view: GuidedNetwork(build(), num_classes=num_classes, prompts=prompts) for view in self.views}
-        )
+        self.networks = nn.ModuleDict({view: self.make_network(build(), prompts) for view in self.views})
+
+    def make_network(self, backbone: Backbone, prompts: Prompts | None) -> nn.Module:
+        """Return one network; it maps an image (and embeddings) to logits."""
+        return GuidedNetwork(backbone, num_classes=self.num_classes, prompts=prompts)
 
     @property
     def prompts(self) -> Prompts | None:
@@ -95,7 +103,7 @@ class CoTraining(Method):
         return dict.fromkeys(self.views, rate)
 
     def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
-        """Yield L_total of each network: (1 - 2b) L_sup + b (L_peer1 + L_peer2), eq. 11."""
+        """Yield L_total of each network: (1 - 2b) L_sup + b (L_peer1 + L_peer2), eq. 11; (1 - b) with one peer."""
         config, total = self.config, self.config.num_iterations
         now = _Schedules(
             b=schedules.peer_weight(iteration, total, config.beta_schedule),
@@ -145,11 +153,15 @@ class CoTraining(Method):
         """L_total of one network from its logits [B, N, X, Y, Z] and its peers' labels on the unlabelled half."""
         labelled = batch.num_labelled
         label, weight = supervision(
-            batch, self.views.index(view), alpha=now.alpha, pseudo_labels=self.config.pseudo_labels
+            batch,
+            self.views.index(view),
+            alpha=now.alpha,
+            pseudo_labels=self.config.pseudo_labels,
+            planes=self.config.planes,
         )
         supervised = supervised_loss(logits[:labelled], label, weight)
         peers = _sum_peer_losses(logits[labelled:], view, pseudo, trusted)
-        loss = (1 - 2 * now.b) * supervised + now.b * peers
+        loss = (1 - (len(self.views) - 1) * now.b) * supervised + now.b * peers
         self.record(f"loss/{view}", loss)
         self.record(f"sup/{view}", supervised)
         self.record(f"peer/{view}", peers)
@@ -158,14 +170,10 @@ class CoTraining(Method):
     def predict(self, image: Tensor) -> Tensor:
         """Return the log of the networks' mean softmax [B, N, X, Y, Z], or one network's logits; in fp32.
 
-        Written with logsumexp: the log of a mean of softmaxes would underflow to -inf. Departure from the paper's code
-        base, which predicts with its second network alone (`Config.inference = "coronal"`).
+        Departure from the paper's code base, which predicts with its second network alone
+        (`Config.inference = "coronal"`).
         """
-        if self.config.inference != "ensemble":
-            logits: Tensor = self.networks[self.config.inference](image)
-            return logits.float()
-        log_p = torch.stack([F.log_softmax(network(image).float(), dim=1) for network in self.networks.values()])
-        return (torch.logsumexp(log_p, dim=0) - math.log(len(log_p))).clamp_(min=LOWEST_LOGIT)
+        return ensemble_logits(self.networks, image, self.config.inference)
 
     def _trusted(self, view: str, batch: Batch, now: _Schedules) -> Tensor:
         """[U, X, Y, Z] bool: where a network's predictive entropy on the unlabelled half is below H(t)."""
@@ -203,13 +211,15 @@ def _unlabelled_embedding(batch: Batch) -> Tensor | None:
     return None if batch.image_embedding is None else batch.image_embedding[batch.num_labelled :]
 
 
-def supervision(batch: Batch, v: int, *, alpha: float, pseudo_labels: str) -> tuple[Tensor, Tensor]:
+def supervision(
+    batch: Batch, v: int, *, alpha: float, pseudo_labels: str, planes: str = "all"
+) -> tuple[Tensor, Tensor]:
     """Return label and weight [L, X, Y, Z] for the network of label channel `v`, eq. 6.
 
-    The weight is 1 on annotated voxels. Elsewhere it is alpha**distance where a label was propagated (`per_view`), the
-    fused label's confidence (`fused`), or 0 (`none`).
+    The weight is 1 on annotated voxels that the network sees: `all`, or those of its `pair` of planes. Elsewhere it is
+    alpha**distance where a label was propagated (`per_view`), the fused label's confidence (`fused`), or 0 (`none`).
     """
-    annotated = batch.annotation >= 0
+    annotated = batch.annotation >= 0 if planes == "all" else in_own_pair(batch, v)
     if pseudo_labels == "none":
         return batch.annotation, annotated.float()
     propagated = batch.label[:, v]
@@ -221,6 +231,19 @@ def supervision(batch: Batch, v: int, *, alpha: float, pseudo_labels: str) -> tu
         weight = alpha ** batch.distance[:, v].float()
     weight = torch.where(annotated, 1, torch.where(propagated >= 0, weight, 0))
     return torch.where(annotated, batch.annotation, propagated), weight
+
+
+def in_own_pair(batch: Batch, v: int) -> Tensor:
+    """[L, X, Y, Z] bool: annotated voxels of all planes but one, which is another one for each network.
+
+    Of the views (sagittal, coronal, axial) the first network leaves out axial, the second coronal, the third sagittal:
+    they see {S, C}, {A, S} and {A, C}, as in SGTC. Where planes cross, a voxel is seen if one of its planes is.
+    """
+    if batch.plane is None:
+        raise ValueError("planes is pair, but the batch does not say which plane covers a voxel")
+    left_out = batch.plane.shape[1] - 1 - v
+    seen = [batch.plane[:, other] > 0 for other in range(batch.plane.shape[1]) if other != left_out]
+    return torch.stack(seen).any(dim=0) & (batch.annotation >= 0)
 
 
 def _sum_peer_losses(logits: Tensor, view: str, pseudo: Mapping[str, Tensor], trusted: Mapping[str, Tensor]) -> Tensor:

@@ -17,6 +17,11 @@ def _step(iteration: int, total: int) -> int:
     return STEPS * iteration // total
 
 
+def ramp(iteration: int, total: int) -> float:
+    """Return exp(-5 (1 - k/40)^2), the Gaussian ramp that every unsupervised weight follows: from .0067 to 1."""
+    return math.exp(-5 * (1 - _step(iteration, total) / STEPS) ** 2)
+
+
 def peer_weight(iteration: int, total: int, schedule: str | float = "rampup") -> float:
     """Return b = beta / 2, the weight of each peer's term; the supervised term has 1 - 2b (eq. 11).
 
@@ -29,7 +34,7 @@ def peer_weight(iteration: int, total: int, schedule: str | float = "rampup") ->
     """
     k = _step(iteration, total)
     if schedule == "rampup":
-        return 0.1 * math.exp(-5 * (1 - k / STEPS) ** 2)
+        return 0.1 * ramp(iteration, total)
     if schedule == "literal":
         return (0.1 + 0.9 * k / STEPS) / 2
     if isinstance(schedule, str):

@@ -1,5 +1,6 @@
 """The trainer's hooks one by one; tests/end_to_end drives them through the stock commands."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
 from nnunetv2_rada.epoch_progress import EpochProgress
+from nnunetv2_rada.method import make_method
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
+from sparse_annotation_tools.schema import VIEWS
 
 
 class NotANumber:
@@ -50,7 +53,7 @@ def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=No
 
 def loaded(iteration):
     """A batch from a loader."""
-    names = ("image", "label", "distance", "annotation", "confidence")
+    names = ("image", "label", "distance", "annotation", "plane", "confidence")
     return {"iteration": iteration, "keys": ["one", "two"], **{name: torch.zeros(1) for name in names}}
 
 
@@ -94,6 +97,17 @@ def test_every_trainer_is_documented_importable_and_has_valid_settings(name):
     assert "__" not in name
     assert trainer.__doc__
     Config.from_json(getattr(trainer, "settings", {}), source=name)
+
+
+@pytest.mark.parametrize("name", sorted(set(TRAINERS) - {"nnUNetTrainerStock"}))
+def test_every_trainer_has_a_method_and_only_guided_ones_need_embeddings(name):
+    """From its settings alone; those of compared methods ask for no image embedding."""
+    config = replace(Config.from_json(TRAINERS[name].settings, source=name), base_filters=4)
+    dims = {"text_dim": 8 if config.text_prompt else 0, "image_dim": 8 if config.image_prompt else 0}
+    method = make_method(config, in_channels=1, num_classes=3, views=VIEWS, **dims)
+    assert set(method.views) <= set(VIEWS)
+    assert config.image_prompt == name.startswith("nnUNetTrainerRADA")
+    assert config.text_prompt == (config.image_prompt or name == "nnUNetTrainerSGTC")
 
 
 def test_a_broken_batch_stops_training_with_its_own_line(capsys):

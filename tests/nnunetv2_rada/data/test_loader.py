@@ -99,6 +99,19 @@ def test_planes_distances_and_labels_are_those_of_the_case(folder):
         assert (label[view][inside & ~drawn] == elsewhere).all()
 
 
+def test_each_annotated_voxel_knows_the_planes_it_lies_on(folder):
+    """Per network the number of its own plane, also after augmentation; together they are all annotated voxels."""
+    for augment in (False, True):
+        batch = next(make_loader(folder, augment=augment))
+        plane, distance, annotated = batch["plane"], batch["distance"], batch["annotation"] >= 0
+        assert plane.dtype == torch.int16
+        assert torch.equal((plane > 0).any(dim=1), annotated)
+        for view, number in enumerate((3, 2, 1)):  # network 2 owns the first plane, network 0 the last
+            assert set(plane[:, view].unique().tolist()) == {0, number}
+        if not augment:
+            assert torch.equal(plane > 0, (distance == 0) & annotated[:, None])
+
+
 def test_a_plane_is_one_voxel_thick_and_whole_after_any_augmentation(folder):
     """Rotated and scaled planes have no hole: along its steepest axis, every column meets a plane once at most."""
     loader = make_loader(folder, augment=True)

@@ -74,11 +74,13 @@ def make_batch() -> MakeBatch:
         ):
             annotation[drawn] = label[drawn]
         distance = (grid - plane).abs().float().expand(2, 3, SIDE, SIDE, SIDE).clone()
+        number = torch.arange(1, 4, dtype=torch.int16)[:, None, None, None]  # each view owns one plane
         return Batch(
             image=image,
             label=label[:, None].expand(-1, 3, -1, -1, -1).clone(),
             distance=distance,
             annotation=annotation,
+            plane=(distance == 0) * number,
             confidence=torch.rand(label.shape, generator=generator) if confidence else None,
         )
 

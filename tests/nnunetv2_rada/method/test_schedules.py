@@ -61,6 +61,14 @@ def test_the_learning_rate_drops_at_exactly_five_and_ten_twelfths() -> None:
     assert rates == pytest.approx([0.01, 0.001, 0.001, 0.0001])
 
 
+def test_every_unsupervised_weight_follows_the_same_ramp() -> None:
+    """exp(-5 (1 - k/40)^2): exp(-5) at first, exp(-5/4) half way, 1 at the end; b is a tenth of it."""
+    assert schedules.ramp(0, 6000) == pytest.approx(math.exp(-5))
+    assert schedules.ramp(3000, 6000) == schedules.ramp(3149, 6000) == pytest.approx(math.exp(-1.25))
+    assert schedules.ramp(6000, 6000) == 1
+    assert schedules.peer_weight(3000, 6000) == pytest.approx(0.1 * math.exp(-1.25))
+
+
 def test_literal_beta_rises_from_a_tenth_to_one() -> None:
     """b is half of beta."""
     assert schedules.peer_weight(0, PAPER, "literal") == pytest.approx(0.05)
