@@ -75,7 +75,7 @@ def test_random_embeddings_are_stamped_on_the_scores(
     result = truth.parent / "result.json"
     arguments = ["-gt", str(truth), "-pred", str(prediction), "-o", str(result), "-np", "1", "--labels", "a", "b"]
     assert main(arguments) == 0
-    assert "embeddings" not in capsys.readouterr().out
+    assert "predicted with embeddings" not in capsys.readouterr().out
     assert json.loads(result.read_text())["embeddings"] is None
     stamp = "encoder=random: carries no semantics"
     section = {"configurations": {"2d": {}, "3d_fullres": {"rada": {"encoder": stamp}}}}
