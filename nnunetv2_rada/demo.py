@@ -45,7 +45,7 @@ class DemoSettings:
     """Organs to segment, in the order of `sparse_annotation_tools.phantom.CLASS_NAMES`."""
     base_filters: int = 8
     """Half the paper's network, for two cores."""
-    num_iterations: int = 240
+    num_iterations: int = 200
     """The paper trains 6000."""
     iterations_per_epoch: int = 20
     """A checkpoint is written after each."""
