@@ -50,6 +50,7 @@ def read_drawing(
     *,
     not_annotated: int,
     listed: Sequence[tuple[str, int]] | None,
+    classes: Mapping[str, int] | None = None,
 ) -> Drawing:
     """Read a label map or a Slicer segmentation, and find out which planes it was drawn on.
 
@@ -59,11 +60,12 @@ def read_drawing(
         axes: array axis of each view.
         not_annotated: value of voxels that nobody annotated, where the file has it.
         listed: (view, index) pairs, if the user lists the annotated planes; painted voxels off them make it dense.
+        classes: value of each class by name, if the user names them; see `slicer.read_segmentation`.
 
     Raises:
         UserError: the file is unfit or on another grid, or its planes cannot be told.
     """
-    label = _read_on_grid(path, geometry)
+    label = _read_on_grid(path, geometry, classes)
     marked = label == not_annotated
     known = np.where(marked, 0, label)
     if listed is None and (marked.all() or not (marked.any() or known.any())):
@@ -88,13 +90,13 @@ def read_dataset_drawing(rada: RadaFolder, planes: Sequence[Plane], case: str, g
     Raises:
         UserError: its label map is missing or on another grid.
     """
-    label = _read_on_grid(rada.root.parent / "labelsTr" / f"{case}{FILE_ENDING}", geometry)
+    label = _read_on_grid(rada.root.parent / "labelsTr" / f"{case}{FILE_ENDING}", geometry, None)
     return Drawing.on(label, sorted(planes))
 
 
-def _read_on_grid(path: Path, geometry: Geometry) -> LabelMap:
+def _read_on_grid(path: Path, geometry: Geometry, classes: Mapping[str, int] | None) -> LabelMap:
     if path.name.endswith(SEGMENTATION_SUFFIX):
-        return read_segmentation(path, geometry, {})
+        return read_segmentation(path, geometry, classes)
     label = read_label(path)
     difference = geometry.difference(label.geometry)
     if difference:

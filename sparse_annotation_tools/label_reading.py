@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.schema import IGNORE
 
 LabelMap = NDArray[np.integer[Any]]
 BACKGROUND = "background"
+_MOST_CLASSES = 254  # label maps are uint8, and one value is `ignore`
 _EXPECTED = "expected VALUES:CLASS, such as --merge 1,2:kidney"
 
 
@@ -97,6 +99,20 @@ def parse_merge(texts: Sequence[str]) -> dict[str, list[int]]:
     if 0 in found:
         raise UserError("--merge lists value 0, which is the background; list foreground values only")
     return merge
+
+
+def check_label_names(names: Sequence[str]) -> None:
+    """Refuse names that cannot be those of the classes 1, 2, ...
+
+    Raises:
+        UserError: there is none or too many, one occurs twice, or one is empty, `background` or `ignore`.
+    """
+    wrong = [name for name in names if not name.strip() or name in (BACKGROUND, IGNORE)]
+    if not names or wrong or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
+        raise UserError(
+            f"--label-names {' '.join(names)} is unfit; expected 1 to {_MOST_CLASSES} different names of foreground "
+            f"classes 1, 2, ..., without {BACKGROUND} and {IGNORE}"
+        )
 
 
 def class_names(names: Sequence[str] | None, merge: Mapping[str, Sequence[int]]) -> tuple[str, ...]:

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.label_reading import LabelReading
+from sparse_annotation_tools.label_reading import LabelReading, check_label_names
 from sparse_annotation_tools.propagation import PropagationSettings
-from sparse_annotation_tools.schema import IGNORE
 
 MODALITIES = {"MR": "MRI", "CT": "CT"}
 """Names of image channels: nnU-Net normalises those called CT by the dataset's intensities, others by the image's."""
-
-_MOST_CLASSES = 254  # label maps are uint8, and one value is `ignore`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +105,7 @@ def check_request(request: DatasetRequest) -> None:
             folder, or its number is taken.
     """
     names = request.label_names
-    wrong = [name for name in names if not name.strip() or name in ("background", IGNORE)]
-    if not names or wrong or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
-        raise UserError(
-            f"--label-names {' '.join(names)} is unfit; expected 1 to {_MOST_CLASSES} different names of foreground "
-            f"classes 1, 2, ..., without background and {IGNORE}"
-        )
+    check_label_names(names)
     if request.simulate is not None and request.planes_file is not None:
         raise UserError("--simulate cuts its own planes out of dense labels; leave out --planes, or --simulate")
     if request.simulate is None and request.not_annotated <= len(names):

@@ -28,7 +28,7 @@ class _Segment:
     value: int
 
 
-def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int]) -> NDArray[np.int16]:
+def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int] | None) -> NDArray[np.int16]:
     """Return the segmentation as classes on the image's grid (z, y, x), background 0.
 
     Segments that are called like the classes (case, spaces and hyphens aside) become those classes, whatever their
@@ -37,11 +37,13 @@ def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int]) ->
     Args:
         path: the .seg.nrrd file.
         grid: of the image.
-        classes: value of each class by name.
+        classes: value of each class by name; empty where values and not names count. None where nobody has named the
+            classes, which is fine with a single segment.
 
     Raises:
         UserError: the file cannot be read, lies on another grid or outside the image, only some of its segments are
-            called like classes, segments overlap, or none is called like a class and two share a value.
+            called like classes, segments overlap, none is called like a class and two share a value, or there are
+            several segments and `classes` is None.
     """
     try:
         image = sitk.ReadImage(str(path))
@@ -50,7 +52,13 @@ def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int]) ->
     segments = _segments(image)
     if not segments:
         raise UserError(f"{path} lists no segment, expected a segmentation saved by 3D Slicer; {_REMEDY}")
-    values = _class_values(segments, classes, path)
+    if classes is None and len(segments) > 1:
+        # Slicer numbers segments in the order they were added, which need not be that of the classes.
+        raise UserError(
+            f"{path} has segments {', '.join(each.name for each in segments)}, and no class is named; "
+            "give --label-names CLASS [CLASS ...], as for rada-make-sparse-dataset"
+        )
+    values = _class_values(segments, classes or {}, path)
     layers = np.atleast_1d(sitk.GetArrayFromImage(image))
     layers = layers[..., None] if layers.ndim == 3 else layers
     label = np.zeros(layers.shape[:3], dtype=np.int16)

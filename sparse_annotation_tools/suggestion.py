@@ -17,6 +17,7 @@ from sparse_annotation_tools.doubt import predicted_cases, rada_folder_of, read_
 from sparse_annotation_tools.drawing import Drawing, read_dataset_drawing, read_drawing
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_maps import find_label_maps
+from sparse_annotation_tools.label_reading import check_label_names
 from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.planes import Plane, axes_of_views, read_planes_file
 from sparse_annotation_tools.reference import carry_label
@@ -38,6 +39,7 @@ class SuggestionRequest:
         predictions: folders that say where predictions are doubtful, see `doubt.predicted_cases`.
         planes_file: CSV of the annotated planes.
         not_annotated: value of voxels that nobody annotated.
+        label_names: names of the classes 1, 2, ..., which tell the segments of 3D Slicer's files apart.
         centres_file: CSV of a point in the organ of each scan.
         reference: image and dense label map of a scan that looks alike.
         slices: how many next slices to suggest in a scan.
@@ -50,10 +52,16 @@ class SuggestionRequest:
     predictions: tuple[Path, ...] = ()
     planes_file: Path | None = None
     not_annotated: int = 255
+    label_names: tuple[str, ...] = ()
     centres_file: Path | None = None
     reference: tuple[Path, Path] | None = None
     slices: int = 1
     processes: int = 1
+
+    @property
+    def classes(self) -> dict[str, int] | None:
+        """Value of each class by name, if they are named."""
+        return {name: value for value, name in enumerate(self.label_names, start=1)} or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +120,8 @@ def suggest_one(request: SuggestionRequest, task: ScanTask) -> Record:
 def _check(request: SuggestionRequest) -> None:
     if request.slices < 1:
         raise UserError(f"--slices is {request.slices}, expected 1 or more")
+    if request.label_names:
+        check_label_names(request.label_names)
     if request.centres_file is not None and request.reference is not None:
         raise UserError("--centres and --reference both say where the organ lies; give one of them")
     for path in request.reference or ():
@@ -175,7 +185,8 @@ def _made_from(request: SuggestionRequest, task: ScanTask) -> str:
     files = [task.files.images[0], *([task.files.label] if task.files.label else []), *(request.reference or ())]
     if request.predictions:
         files += source_files(task.files.case, request.predictions)
-    options = [request.slices, request.not_annotated, task.listed, task.centre_ras_mm, task.dataset_planes]
+    options: list[object] = [request.slices, request.not_annotated, request.label_names]
+    options += [task.listed, task.centre_ras_mm, task.dataset_planes]
     content = json.dumps([options, [sha256_of_file(path) for path in files]])
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -204,7 +215,14 @@ def _axes(image: Path, geometry: Geometry) -> dict[str, int]:
 
 def _drawing(request: SuggestionRequest, task: ScanTask, geometry: Geometry, axes: Mapping[str, int]) -> Drawing:
     if task.files.label is not None:
-        return read_drawing(task.files.label, geometry, axes, not_annotated=request.not_annotated, listed=task.listed)
+        return read_drawing(
+            task.files.label,
+            geometry,
+            axes,
+            not_annotated=request.not_annotated,
+            listed=task.listed,
+            classes=request.classes,
+        )
     rada = _rada(request)
     if rada is not None and task.dataset_planes is not None:
         return read_dataset_drawing(rada, task.dataset_planes, task.files.case, geometry)

@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--not-annotated", type=int, default=255, metavar="VALUE", help="of voxels nobody annotated (default 255)"
     )
+    known.add_argument(
+        "--label-names",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="names of the label values 1, 2, ..., as for rada-make-sparse-dataset; needed where --labels holds "
+        "segmentations of 3D Slicer (.seg.nrrd) with several segments, which are told apart by their names",
+    )
     first = parser.add_argument_group("where the organ lies in scans of which nothing is known")
     first.add_argument("--centres", type=Path, metavar="FILE", help="CSV: case,r,a,s; a point in the organ, in mm")
     first.add_argument(
@@ -99,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             predictions=tuple(args.predictions),
             planes_file=args.planes,
             not_annotated=args.not_annotated,
+            label_names=tuple(args.label_names),
             centres_file=args.centres,
             reference=tuple(args.reference) if args.reference else None,
             slices=args.slices,

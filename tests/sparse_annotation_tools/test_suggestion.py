@@ -102,6 +102,46 @@ def test_drawn_slices_are_kept_and_one_more_is_suggested(
     np.testing.assert_array_equal(written, sparse)
 
 
+def write_segmentation(path: Path, array: Any, segments: dict[str, int], like: Path) -> None:
+    """Write what 3D Slicer saves: a .seg.nrrd whose segments have names and values."""
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(sitk.ReadImage(str(like)))
+    for number, (name, value) in enumerate(segments.items()):
+        image.SetMetaData(f"Segment{number}_Name", name)
+        image.SetMetaData(f"Segment{number}_LabelValue", str(value))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def test_segments_of_slicer_become_the_classes_of_their_names(
+    request_for: SuggestionRequest, scans: Path, tmp_path: Path
+) -> None:
+    """In whatever order they were added: by their values, the next dataset would swap two classes silently."""
+    case = "phantom_labelled_00"
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[10, 8:18, 8:15], drawn[10, 8:18, 15:22] = 1, 2
+    like = scans / "images" / f"{case}_0000.nii.gz"
+    write_segmentation(tmp_path / "drawn" / f"{case}.seg.nrrd", drawn, {"wall": 1, "Left Atrium": 2}, like)
+    request = replace(request_for, labels=tmp_path / "drawn")
+    with pytest.raises(UserError, match="has segments wall, Left Atrium, and no class is named; give --label-names"):
+        suggest_slices(request)
+    suggest_slices(replace(request, label_names=("left_atrium", "wall")))
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(request_for.output / "labels" / f"{case}.nii.gz")))
+    np.testing.assert_array_equal(written, np.array([0, 2, 1])[drawn])
+
+
+def test_a_single_segment_of_slicer_needs_no_name(request_for: SuggestionRequest, scans: Path, tmp_path: Path) -> None:
+    """There is nothing to confuse it with."""
+    case = "phantom_labelled_00"
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[10, 8:18, 8:15] = 1
+    like = scans / "images" / f"{case}_0000.nii.gz"
+    write_segmentation(tmp_path / "drawn" / f"{case}.seg.nrrd", drawn, {"Segment_1": 1}, like)
+    suggest_slices(replace(request_for, labels=tmp_path / "drawn"))
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(request_for.output / "labels" / f"{case}.nii.gz")))
+    np.testing.assert_array_equal(written, drawn)
+
+
 def test_the_prediction_decides_where_there_is_one(
     request_for: SuggestionRequest, scans: Path, tmp_path: Path, write_volume: Callable[..., Path]
 ) -> None:
@@ -250,6 +290,7 @@ def test_a_painted_label_map_is_never_written_over(
         ({"labels": Path("nowhere")}, "nowhere is not a folder"),
         ({"predictions": (Path("nowhere"),)}, "nowhere is not a folder"),
         ({"slices": 0}, "--slices is 0, expected 1 or more"),
+        ({"label_names": ("organ", "organ")}, "--label-names organ organ is unfit"),
         ({"centres_file": Path("a"), "reference": (Path("a"), Path("b"))}, "give one of them"),
         ({"centres_file": Path("a"), "predictions": (Path("b"),)}, "leave out --centres, or --predictions"),
         ({"reference": (Path("none.nii.gz"), Path("none.nii.gz"))}, "none.nii.gz does not exist"),
