@@ -22,7 +22,15 @@ from sparse_annotation_tools.planes import Plane
 from sparse_annotation_tools.report.slice_picture import SuggestionPicture
 from sparse_annotation_tools.schema import VIEWS
 from sparse_annotation_tools.slice_suggestion import Suggestion
-from sparse_annotation_tools.volumes import FILE_ENDING, Geometry, read_label, sha256_of_file, write_label
+from sparse_annotation_tools.volumes import (
+    FILE_ENDING,
+    SEGMENTATION_SUFFIX,
+    SUFFIXES,
+    Geometry,
+    read_label,
+    sha256_of_file,
+    write_label,
+)
 
 DRAWN, SUGGESTED = "drawn", "suggested"
 COLUMNS = ("case", "view", "index", "state", "score", "ras_mm", "itk_snap")
@@ -125,6 +133,11 @@ class SuggestionFolder:
         """The label map to paint on."""
         return self.labels / f"{case}{FILE_ENDING}"
 
+    def labels_of(self, case: str) -> list[Path]:
+        """The label maps of a case that are there: the one to paint on, or what was saved in its place."""
+        files = [self.labels / f"{case}{suffix}" for suffix in (SEGMENTATION_SUFFIX, *SUFFIXES)]
+        return [path for path in files if path.is_file()]
+
     def picture(self, case: str) -> Path:
         """Where the suggested slices lie."""
         return self.root / "pictures" / f"{case}.png"
@@ -139,14 +152,14 @@ class SuggestionFolder:
             return None
 
     def is_complete(self, record: Record) -> bool:
-        """Whether the files of this record are there; the label map may have been painted on since."""
-        return self.label(record.case).is_file() and self.picture(record.case).is_file()
+        """Whether the files of this record are there; the label map may have been painted on, or replaced, since."""
+        return bool(self.labels_of(record.case)) and self.picture(record.case).is_file()
 
     def write(self, record: Record, label: NDArray[np.uint8], geometry: Geometry, picture: SuggestionPicture) -> Record:
         """Write the files of one scan, the record last; return it with the label map's hash.
 
         Raises:
-            UserError: the label map is there already and somebody has painted on it.
+            UserError: the label map is there already and somebody has painted on it, or saved another one beside.
         """
         self._check_not_painted(record.case, label)
         picture.write(self.picture(record.case))
@@ -166,10 +179,12 @@ class SuggestionFolder:
         write_text(self.planes_file, text.getvalue())
 
     def _check_not_painted(self, case: str, label: NDArray[np.uint8]) -> None:
-        path, before = self.label(case), self.record(case)
-        if not path.is_file() or (before is not None and sha256_of_file(path) == before.label_sha256):
-            return
-        if not np.array_equal(read_label(path).array, label):
+        before = self.record(case)
+        for path in self.labels_of(case):
+            if path == self.label(case):
+                written = before is not None and sha256_of_file(path) == before.label_sha256
+                if written or np.array_equal(read_label(path).array, label):
+                    continue
             raise UserError(
                 f"{path} has been painted on, and other slices would be suggested now; give another -o, with "
                 f"--labels {self.labels} for the next slices, or move the file away"

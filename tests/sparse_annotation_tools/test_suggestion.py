@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from sparse_annotation_tools import scan_suggestion as rules
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.label_maps import find_label_maps
 from sparse_annotation_tools.phantom import Directions, write_phantom_set
 from sparse_annotation_tools.planes import axes_of_views, read_planes_file
 from sparse_annotation_tools.suggestion import SuggestionRequest, suggest_slices
@@ -281,6 +282,26 @@ def test_a_painted_label_map_is_never_written_over(
     assert painted.read_bytes() == before
     painted.unlink()
     suggest_slices(replace(request_for, labels=scans / "labels"))
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii", ".nrrd", ".mha"])
+def test_a_label_map_saved_under_another_ending_is_left_alone(
+    request_for: SuggestionRequest, scans: Path, ending: str
+) -> None:
+    """The same command writes no empty label map beside it, which would be the case's second one; another refuses."""
+    suggest_slices(request_for)
+    case, labels = "phantom_labelled_00", request_for.output / "labels"
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[10, 8:18, 8:15] = 1
+    like = scans / "images" / f"{case}_0000.nii.gz"
+    write_segmentation(labels / f"{case}{ending}", drawn, {"organ": 1}, like)
+    (labels / f"{case}.nii.gz").unlink()
+    before = (labels / f"{case}{ending}").read_bytes()
+    suggest_slices(request_for)
+    assert find_label_maps(labels)[case] == labels / f"{case}{ending}"
+    with pytest.raises(UserError, match=f"{case}{ending} has been painted on"):
+        suggest_slices(replace(request_for, slices=2))
+    assert find_label_maps(labels)[case].read_bytes() == before
 
 
 @pytest.mark.parametrize(
