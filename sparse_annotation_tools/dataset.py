@@ -27,7 +27,7 @@ from sparse_annotation_tools.inspection import InspectedCase, LabelRules, inspec
 from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.planes import Plane, read_planes_file
 from sparse_annotation_tools.propagation import PropagationSettings, propagate
-from sparse_annotation_tools.request import MODALITIES, DatasetRequest, check_request
+from sparse_annotation_tools.request import MODALITIES, DatasetRequest, check_lies_elsewhere, check_request
 from sparse_annotation_tools.schema import CasesFile
 from sparse_annotation_tools.selection import views_of_strategy
 from sparse_annotation_tools.sources import CaseFiles, check_distinct, labelled_cases, unlabelled_cases
@@ -98,7 +98,11 @@ def make_dataset(
 
 def _collect(request: DatasetRequest) -> Inputs:
     inputs = Inputs(**read_case_list(request.cases)) if request.cases else _in_folders(request)
-    counts = {len(files.images): files for files in (*inputs.labelled, *inputs.unlabelled, *inputs.test)}
+    cases = (*inputs.labelled, *inputs.unlabelled, *inputs.test)
+    for path in (path for files in cases for path in (*files.images, files.label) if path is not None):
+        # Single files of a list, or links in a folder; the folders themselves have been checked.
+        check_lies_elsewhere(request, "--cases:" if request.cases else "input", path)
+    counts = {len(files.images): files for files in cases}
     if len(counts) > 1:
         described = " and ".join(f"{count} ({files.case})" for count, files in sorted(counts.items()))
         raise UserError(f"cases have different numbers of image channels: {described}; give all cases the same")

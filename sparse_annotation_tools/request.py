@@ -130,7 +130,9 @@ def check_request(request: DatasetRequest) -> None:
         raise UserError(f"--cases lists all files by itself; leave out {' '.join(given)}, or --cases")
     if request.cases is None and (request.images is None or request.labels is None):
         raise UserError("no scans are named; give --images DIR and --labels DIR, or --cases FILE (CSV)")
-    _check_inputs_lie_elsewhere(request, folders)
+    for option, path in {**folders, "--cases": request.cases, "--planes": request.planes_file}.items():
+        if path is not None:
+            check_lies_elsewhere(request, option, path)
     if request.update and request.overwrite:
         raise UserError("--update keeps what did not change and --overwrite keeps nothing; give one of them")
     if request.test_labels is not None and request.test_images is None:
@@ -143,14 +145,17 @@ def check_request(request: DatasetRequest) -> None:
     _check_dataset_number(request)
 
 
-def _check_inputs_lie_elsewhere(request: DatasetRequest, folders: Mapping[str, Path | None]) -> None:
-    """A dataset that is made anew or changed would take with it the scans that it is to be made from."""
-    for option, path in {**folders, "--cases": request.cases}.items():
-        if path is not None and path.resolve().is_relative_to(request.folder.resolve()):
-            raise UserError(
-                f"{option} {path} lies in the dataset that is to be made, {request.folder}, whose files are replaced; "
-                "copy the scans to another folder first, or give another -d"
-            )
+def check_lies_elsewhere(request: DatasetRequest, option: str, path: Path) -> None:
+    """Refuse an input in the dataset's own folder: a dataset that is made anew or changed would take it away.
+
+    Raises:
+        UserError: see above; links are followed.
+    """
+    if path.resolve().is_relative_to(request.folder.resolve()):
+        raise UserError(
+            f"{option} {path} lies in the dataset that is to be made, {request.folder}, whose files are replaced; "
+            "copy it to another folder first, or give another -d"
+        )
 
 
 def _check_dataset_number(request: DatasetRequest) -> None:

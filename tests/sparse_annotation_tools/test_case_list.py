@@ -43,6 +43,26 @@ def test_a_list_gives_what_folders_give(
     assert files_of(tmp_path / "list") == files_of(tmp_path / "folders")
 
 
+def test_listed_files_inside_the_dataset_to_be_made_are_refused(
+    phantoms: Path, request_for: Any, make_quickly: Make, files_of: Files
+) -> None:
+    """--overwrite would delete the very scans, or labels, that it reads; nothing is touched."""
+    made = request_for(phantoms)
+    make_quickly(made)
+    case = "phantom_labelled_00"
+    scan = phantoms / "labelled" / "images" / f"{case}_0000.nii.gz"
+    label = phantoms / "labelled" / "labels" / f"{case}.nii.gz"
+    image_inside, label_inside = made.folder / "imagesTr" / scan.name, made.folder / "labelsTr" / label.name
+    before = files_of(made.folder)
+    for image, drawn, inside in ((image_inside, label, image_inside), (scan, label_inside, label_inside)):
+        path = phantoms / "cases.csv"
+        path.write_text(f"case,role,image,label\n{case},labelled,{image},{drawn}\n")
+        request = request_for(phantoms, cases=path, overwrite=True, **FOLDERS)
+        with pytest.raises(UserError, match=f"--cases: {inside} lies in the dataset that is to be made"):
+            make_quickly(request)
+    assert files_of(made.folder) == before
+
+
 def test_scans_are_read_in_any_layout_and_format(
     phantoms: Path,
     request_for: Any,

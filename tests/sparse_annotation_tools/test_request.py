@@ -23,15 +23,16 @@ def request_for(raw: Path, **changes: Any) -> DatasetRequest:
     return DatasetRequest(**{**standard, **changes})
 
 
-@pytest.mark.parametrize("option", ["images", "labels", "unlabelled", "cases"])
+@pytest.mark.parametrize("option", ["images", "labels", "unlabelled", "cases", "planes"])
 def test_scans_inside_the_dataset_to_be_made_are_refused(tmp_path: Path, option: str) -> None:
     """--overwrite would delete the very scans that it reads, through a link as well."""
     raw = tmp_path / "raw"
     (raw / "Dataset101_LA" / "imagesTr").mkdir(parents=True)
     (tmp_path / "link").symlink_to(raw / "Dataset101_LA")
     others = {"images": None, "labels": None} if option == "cases" else {}
+    field = {"planes": "planes_file"}.get(option, option)
     for folder in (raw / "Dataset101_LA", tmp_path / "link"):
-        request = request_for(raw, overwrite=True, **{**others, option: folder / "imagesTr"})
+        request = request_for(raw, overwrite=True, **{**others, field: folder / "imagesTr"})
         with pytest.raises(UserError, match=f"--{option} .*imagesTr lies in the dataset that is to be made"):
             check_request(request)
 
