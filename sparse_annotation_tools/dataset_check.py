@@ -18,6 +18,19 @@ from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import IGNORE, SCHEMA_VERSION, CasesFile, RadaFolder
 from sparse_annotation_tools.volumes import FILE_ENDING
 
+TRAINERS_WITHOUT_PROMPTS = (
+    "nnUNetTrainerStock",
+    "nnUNetTrainerSupervised",
+    "nnUNetTrainerDeSCO",
+    "nnUNetTrainerMT",
+    "nnUNetTrainerUAMT",
+    "nnUNetTrainerCPS",
+    "nnUNetTrainerDTC",
+    "nnUNetTrainerSASSNet",
+    "nnUNetTrainerBCP",
+)
+"""Trainers that a dataset made with `--encoder none` is enough for."""
+
 
 def check_dataset(folder: Path, preprocessed: Path | None, *, processes: int) -> list[Finding]:
     """Check one raw dataset; everything that can be looked at is, whatever was found before.
@@ -192,8 +205,12 @@ class _RawDataset:
         """Whether there are embeddings of every labelled case, and what they are worth."""
         mend = f"rada-embed -d {self.number} --encoder alpha-clip-tiny"
         if not self.rada.prompts_file.is_file():
-            text = "rada/prompts.safetensors is missing: nnUNetTrainerRADA needs embeddings of the annotated slices"
-            yield Finding(level="error", check="prompts", text=text, mend=mend)
+            text = (
+                "rada/prompts.safetensors, the embeddings of the annotated slices, is missing: "
+                f"{', '.join(TRAINERS_WITHOUT_PROMPTS)} train without it; "
+                "nnUNetTrainerRADA, its variants and nnUNetTrainerSGTC refuse to, and for them"
+            )
+            yield Finding(level="warning", check="prompts", text=text, mend=mend)
             return
         try:
             store = PromptStore.load(

@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"-np is {args.processes}, expected 1 or more")
 
     from sparse_annotation_tools.atomic import write_json
-    from sparse_annotation_tools.dataset_check import check_dataset
+    from sparse_annotation_tools.dataset_check import TRAINERS_WITHOUT_PROMPTS, check_dataset
     from sparse_annotation_tools.findings import counts, to_json
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
+    from sparse_annotation_tools.schema import RadaFolder
 
     folder = raw_dataset_folder(args.dataset)
     root = os.environ.get("nnUNet_preprocessed")  # noqa: SIM112 (nnU-Net's own spelling)
@@ -56,4 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     waiting = [finding for finding in findings if finding.check in ("plans", "preprocessed") and finding.mend]
     if not waiting:
-        print(f"next: nnUNetv2_train {int(folder.name[7:10])} 3d_fullres all -tr nnUNetTrainerRADA")
+        embedded = RadaFolder(root=folder / "rada").prompts_file.is_file()
+        trainer = (
+            "nnUNetTrainerRADA" if embedded else f"{TRAINERS_WITHOUT_PROMPTS[0]}, or another that needs no embeddings"
+        )
+        print(f"next: nnUNetv2_train {int(folder.name[7:10])} 3d_fullres all -tr {trainer}")

@@ -15,8 +15,10 @@ import pytest
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from numpy.typing import NDArray
 
+from nnunetv2_rada.config import Config
+from nnunetv2_rada.variants import TRAINERS
 from sparse_annotation_tools.dataset import make_dataset
-from sparse_annotation_tools.dataset_check import check_dataset
+from sparse_annotation_tools.dataset_check import TRAINERS_WITHOUT_PROMPTS, check_dataset
 from sparse_annotation_tools.findings import Finding
 from sparse_annotation_tools.lost_planes import plane_survives
 from sparse_annotation_tools.phantom import CLASS_NAMES, write_phantom_set
@@ -282,11 +284,6 @@ def class_never_annotated(dataset: Dataset) -> None:
     dataset.change_json(dataset.rada.splits_file, lambda folds: folds)
 
 
-def prompts_missing(dataset: Dataset) -> None:
-    """The dataset was made with --encoder none."""
-    dataset.rada.prompts_file.unlink()
-
-
 def prompts_cut_off(dataset: Dataset) -> None:
     """The embeddings were not copied whole."""
     dataset.rada.prompts_file.write_bytes(dataset.rada.prompts_file.read_bytes()[:-10])
@@ -370,13 +367,18 @@ PREPROCESS = "nnUNetv2_preprocess -d 101 -c 3d_fullres"
         (lost_case_name, "names", "ends in _seg, and nnU-Net drops such cases", REMAKE),
         (other_classes_in_dataset_json, "records", "dataset.json has the classes 2 (lobed_organ), 1 (bean", REMAKE),
         (class_never_annotated, "classes", "bean_organ is on annotated slices of 0 of 3 labelled cases", REMAKE),
-        (prompts_missing, "prompts", "prompts.safetensors is missing", EMBED),
         (prompts_cut_off, "prompts", "is no whole .safetensors file", EMBED),
         (prompts_of_fewer_cases, "prompts", f"holds no embedding of {FIRST}", EMBED),
         (folds_missing, "folds", "rada/splits_final.json cannot be read", REMAKE),
         (folds_stale, "folds", "fold 0 of rada/splits_final.json is stale: it names gone", REMAKE),
         (fingerprint_missing, "fingerprint", "is missing: nnU-Net would count voxels", f"{COMMAND}; then {PLAN}"),
-        (fingerprint_of_nnunet, "fingerprint", "nnU-Net counted those nobody annotated", f"{COMMAND}; then {PLAN}"),
+        pytest.param(
+            fingerprint_of_nnunet,
+            "fingerprint",
+            "nnU-Net counted those nobody annotated",
+            f"{COMMAND}; then {PLAN}",
+            marks=pytest.mark.slow,
+        ),
         (plans_of_another_fingerprint, "fingerprint", "was made from another dataset_fingerprint.json", PLAN),
         (preprocessed_case_missing, "preprocessed", f"lacks {UNLABELLED}", PREPROCESS),
         (preprocessed_case_too_many, "preprocessed", "holds, from another state of the dataset, gone", PREPROCESS),
@@ -392,6 +394,7 @@ def test_each_fault_is_one_error(
     assert text in error.text
 
 
+@pytest.mark.slow
 def test_typing_the_command_again_mends_the_fingerprint(phantoms: Path, request_for: Any, make_quickly: Any) -> None:
     """As the line says; nothing is propagated again."""
 
@@ -443,6 +446,28 @@ def test_random_embeddings_are_a_warning(dataset: Dataset) -> None:
     (warning,) = dataset.findings("warning")
     assert (warning.check, warning.mend) == ("prompts", EMBED)
     assert "carries no semantics" in warning.text
+
+
+def test_missing_embeddings_are_a_warning_that_names_the_trainers_without(dataset: Dataset) -> None:
+    """A dataset of --encoder none is sound; RADA's trainers refuse it, and there is a command for that."""
+    embed_dataset(dataset.raw, EmbeddingOptions(encoder="none"))
+    assert dataset.findings("error") == []
+    (warning,) = dataset.findings("warning")
+    assert (warning.check, warning.mend) == ("prompts", EMBED)
+    assert "prompts.safetensors, the embeddings of the annotated slices, is missing" in warning.text
+    assert f"{', '.join(TRAINERS_WITHOUT_PROMPTS)} train without it; nnUNetTrainerRADA, " in warning.text
+
+
+def test_the_trainers_said_to_need_no_embeddings_need_none() -> None:
+    """And no other trainer does without."""
+    without = [name for name, trainer in TRAINERS.items() if name == "nnUNetTrainerStock" or not used_prompts(trainer)]
+    assert set(without) == set(TRAINERS_WITHOUT_PROMPTS)
+
+
+def used_prompts(trainer: Any) -> set[str]:
+    """The prompts that a trainer's settings leave on."""
+    config = Config(**trainer.settings)
+    return {name for name in ("text_prompt", "image_prompt") if getattr(config, name)}
 
 
 def test_nan_is_found_although_readers_hide_it(dataset: Dataset) -> None:

@@ -55,13 +55,18 @@ def test_a_planned_dataset_is_ready_to_train(
         (stored / image.name.replace("_0000.nii.gz", ".pkl")).touch()
     assert main(["-d", "101", "-np", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "next: nnUNetv2_train 101 3d_fullres all -tr nnUNetTrainerRADA"
+    (folder / "rada" / "prompts.safetensors").unlink()  # as --encoder none leaves it
+    assert main(["-d", "101", "-np", "1"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("next: nnUNetv2_train 101 3d_fullres all -tr nnUNetTrainerStock")
 
 
 def test_a_dataset_that_would_go_wrong_ends_with_status_2(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The file is written all the same."""
-    (folder / "rada" / "prompts.safetensors").unlink()
+    prompts = folder / "rada" / "prompts.safetensors"
+    prompts.write_bytes(prompts.read_bytes()[:-10])
     assert main(["-d", folder.name, "-o", str(tmp_path / "findings.json"), "-np", "1"]) == 2
     printed, errors = capsys.readouterr()
     assert printed.count("\nerror ") == 1
