@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_maps import find_label_maps
 from sparse_annotation_tools.schema import RadaFolder
-from sparse_annotation_tools.volumes import Geometry, read_label
+from sparse_annotation_tools.volumes import Geometry, read_label_of_scan
 
 # Surer than this counts as sure: a little doubt in each voxel of a large background would outweigh the organ.
 _SURE = 0.99
 _FULL = 255  # of a confidence map
+_REMEDY = "predict this very scan"
 
 Volume = NDArray[np.float32]
 
@@ -101,8 +102,8 @@ def read_prediction(case: str, folders: Sequence[Path], geometry: Geometry) -> P
     """
     rada = rada_folder_of(folders[0])
     if rada is not None:
-        label = _read_on_grid(rada.fused(case), geometry)
-        confidence = _read_on_grid(rada.confidence(case), geometry)
+        label = read_label_of_scan(rada.fused(case), geometry, _REMEDY)
+        confidence = read_label_of_scan(rada.confidence(case), geometry, _REMEDY)
         return Prediction(label=label, wrong=doubt_of_confidence(confidence))
     total: dict[int, Volume] = {}
     for folder in folders:
@@ -130,7 +131,7 @@ def _doubt(sure: Volume) -> Volume:
 def _probabilities(case: str, folder: Path, geometry: Geometry) -> Iterator[tuple[int, Volume]]:
     """Yield (class, its probability) of one folder's prediction."""
     label_file = find_label_maps(folder)[case]
-    label = _read_on_grid(label_file, geometry)
+    label = read_label_of_scan(label_file, geometry, _REMEDY)
     path = folder / f"{case}.npz"
     if not path.is_file():
         for value in np.unique(label):
@@ -169,12 +170,3 @@ def _opened(path: Path) -> Iterator[Any]:
             f"{path} cannot be read ({error}), expected 'probabilities' as nnUNetv2_predict --save_probabilities "
             "writes them; predict again"
         ) from None
-
-
-def _read_on_grid(path: Path, geometry: Geometry) -> NDArray[np.integer[Any]]:
-    volume = read_label(path)
-    difference = geometry.difference(volume.geometry)
-    if difference:
-        raise UserError(f"{path} is not on the grid of its scan: {difference}; predict this very scan")
-    label: NDArray[np.integer[Any]] = volume.array
-    return label

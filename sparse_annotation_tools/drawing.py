@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotation import listed_planes, read_annotation
-from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.plane_search import looks_dense
 from sparse_annotation_tools.planes import Plane, annotation_volume, on_plane
 from sparse_annotation_tools.schema import RadaFolder
 from sparse_annotation_tools.slicer import read_segmentation
-from sparse_annotation_tools.volumes import FILE_ENDING, SEGMENTATION_SUFFIX, Geometry, read_label
+from sparse_annotation_tools.volumes import FILE_ENDING, SEGMENTATION_SUFFIX, Geometry, read_label_of_scan
 
 LabelMap = NDArray[np.integer[Any]]
 
@@ -65,7 +64,7 @@ def read_drawing(
     Raises:
         UserError: the file is unfit or on another grid, or its planes cannot be told.
     """
-    label = _read_on_grid(path, geometry, classes)
+    label = _read(path, geometry, classes)
     marked = label == not_annotated
     known = np.where(marked, 0, label)
     if listed is None and (marked.all() or not (marked.any() or known.any())):
@@ -90,17 +89,11 @@ def read_dataset_drawing(rada: RadaFolder, planes: Sequence[Plane], case: str, g
     Raises:
         UserError: its label map is missing or on another grid.
     """
-    label = _read_on_grid(rada.root.parent / "labelsTr" / f"{case}{FILE_ENDING}", geometry, None)
+    label = _read(rada.root.parent / "labelsTr" / f"{case}{FILE_ENDING}", geometry, None)
     return Drawing.on(label, sorted(planes))
 
 
-def _read_on_grid(path: Path, geometry: Geometry, classes: Mapping[str, int] | None) -> LabelMap:
+def _read(path: Path, geometry: Geometry, classes: Mapping[str, int] | None) -> LabelMap:
     if path.name.endswith(SEGMENTATION_SUFFIX):
         return read_segmentation(path, geometry, classes)
-    label = read_label(path)
-    difference = geometry.difference(label.geometry)
-    if difference:
-        raise UserError(
-            f"{path} is not on the grid of its scan: {difference}; export it with the scan as its reference"
-        )
-    return label.array
+    return read_label_of_scan(path, geometry, "export it with the scan as its reference")

@@ -124,6 +124,20 @@ def read_label(path: Path) -> Volume:
     return Volume(array=whole.astype(np.int64), geometry=volume.geometry)
 
 
+def read_label_of_scan(path: Path, geometry: Geometry, remedy: str) -> NDArray[np.integer[Any]]:
+    """Read the array (z, y, x) of a label map that lies on the grid of a scan.
+
+    Raises:
+        UserError: as `read_label`, or it lies on another grid; `remedy` ends the message.
+    """
+    label = read_label(path)
+    difference = geometry.difference(label.geometry)
+    if difference:
+        raise UserError(f"{path} is not on the grid of its scan: {difference}; {remedy}")
+    array: NDArray[np.integer[Any]] = label.array
+    return array
+
+
 def write_label(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
     """Write a label array (z, y, x) of values 0..255 as uint8 on the given grid, atomically and reproducibly."""
     image = sitk.GetImageFromArray(array.astype(np.uint8, copy=False))
