@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.errors import UserError, some
 from sparse_annotation_tools.label_maps import find_label_maps
 from sparse_annotation_tools.volumes import SEGMENTATION_SUFFIX, SUFFIXES, stem_of
 
@@ -40,13 +40,13 @@ def labelled_cases(images: Path, labels: Path, *, options: tuple[str, str]) -> l
     lonely = sorted(image_files.keys() - label_files.keys())
     if lonely:
         raise UserError(
-            f"{options[0]} {images} has no label in {labels} for {_some(lonely)}; "
+            f"{options[0]} {images} has no label in {labels} for {some(lonely)}; "
             f"expected {lonely[0]}.nii.gz, or move images without labels to the folder of --unlabelled"
         )
     lost = sorted(label_files.keys() - image_files.keys())
     if lost:
         raise UserError(
-            f"{options[1]} {labels} has labels without an image in {images} for {_some(lost)}; "
+            f"{options[1]} {labels} has labels without an image in {images} for {some(lost)}; "
             f"expected {lost[0]}_0000.nii.gz"
         )
     return [CaseFiles(case=case, images=image_files[case].images, label=label_files[case]) for case in image_files]
@@ -112,7 +112,3 @@ def _case_files(case: str, channels: dict[int, Path], option: str) -> CaseFiles:
         )
     check_case_name(case, option)
     return CaseFiles(case=case, images=tuple(paths))
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

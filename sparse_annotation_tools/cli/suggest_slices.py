@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparse_annotation_tools.cli.command import command
-from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.errors import UserError, some
 
 if TYPE_CHECKING:
     from sparse_annotation_tools.suggestion_files import Record
@@ -133,7 +133,7 @@ def _report(records: Sequence[Record], left_out: Sequence[str], images: Path, ou
             lines.append(f"  ... and {len(found) - _SHOWN} more in planes.csv")
     nothing = [record.case for record in records if not record.suggested]
     if nothing:
-        lines.append(f"no further slice is worth annotating in {len(nothing)} scans: {_some(nothing)}")
+        lines.append(f"no further slice is worth annotating in {len(nothing)} scans: {some(nothing)}")
     if left_out:
         lines.append(f"{len(left_out)} scans of {images} have no label map or prediction and were left out")
     lines += [
@@ -142,10 +142,6 @@ def _report(records: Sequence[Record], left_out: Sequence[str], images: Path, ou
         f"paint, then: rada-make-sparse-dataset --labels {output}/labels --planes {output}/planes.csv ...",
     ]
     return "\n".join(lines)
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.errors import UserError, some
 
 OPENAI_TORCHSCRIPT_SHA256 = {
     "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f": "ViT-B-16.pt",
@@ -77,7 +77,7 @@ def read_state_dict(path: Path, trusted_sha256: Collection[str] = ()) -> dict[st
         raise UserError(f"{path} holds LoRA factors, expected whole weights; merge them into the model and save that")
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
-        raise UserError(f"{path}: weights {_some(bad)} are NaN or infinite; get the file again")
+        raise UserError(f"{path}: weights {some(bad, 3)} are NaN or infinite; get the file again")
     return state
 
 
@@ -91,7 +91,7 @@ def check_names_and_shapes(path: Path, state: Mapping[str, Tensor], expected: Ma
         if name in state and state[name].shape != shape
     ]
     faults = [
-        f"{what} {_some(names)}"
+        f"{what} {some(names, 3)}"
         for what, names in (("lacks", missing), ("has the unknown", extra), ("has", shapes))
         if names
     ]
@@ -153,10 +153,6 @@ def _without_prefix(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     if not all(name.startswith("module.") for name in state):
         return state
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _first_line(error: BaseException) -> str:
