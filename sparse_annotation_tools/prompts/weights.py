@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 import zipfile
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sparse_annotation_tools.errors import UserError, some
+from sparse_annotation_tools.volumes import sha256_of_file
 
 OPENAI_TORCHSCRIPT_SHA256 = {
     "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f": "ViT-B-16.pt",
@@ -34,21 +34,18 @@ def file_sha256(path: Path, expected: Collection[str] = ()) -> str:
     Raises:
         UserError: the file does not exist or cannot be read, or `expected` is not empty and does not hold its hash.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        digest = sha256_of_file(path)
     except FileNotFoundError:
         raise UserError(f"weight file {path} does not exist; check the path") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, expected a weight file; give the file inside it") from None
-    if expected and digest.hexdigest() not in expected:
+    if expected and digest not in expected:
         raise UserError(
-            f"{path} has SHA-256 {digest.hexdigest()}, which is not among --expected-sha256; get the right file, or "
+            f"{path} has SHA-256 {digest}, which is not among --expected-sha256; get the right file, or "
             f"correct the option"
         )
-    return digest.hexdigest()
+    return digest
 
 
 def read_state_dict(path: Path, trusted_sha256: Collection[str] = ()) -> dict[str, Tensor]:
