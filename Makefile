@@ -7,13 +7,16 @@ VENV := $(CURDIR)/.venv
 STAMP := $(VENV)/.installed
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: test test-fast test-end-to-end test-oldest-nnunet lint demo benchmarks clean
+.PHONY: test test-fast test-slow test-end-to-end test-oldest-nnunet lint demo benchmarks clean
 .NOTPARALLEL:
 
-test: lint test-fast test-end-to-end
+test: lint test-fast test-slow test-end-to-end
 
 test-fast: $(STAMP)
-	python -m pytest -m "not end_to_end"
+	python -m pytest -m "not slow and not end_to_end"
+
+test-slow: $(STAMP)
+	python -m pytest -m slow
 
 test-end-to-end: $(STAMP)
 	python -m pytest -m end_to_end

@@ -104,6 +104,7 @@ def test_the_list_of_la2018_has_the_papers_split(shell: Shell) -> None:
     assert all((folder / row[column]).is_file() for row in rows for column in ("image", "label"))
 
 
+@pytest.mark.slow
 def test_the_list_of_kits19_has_the_papers_split(shell: Shell) -> None:
     """190 training scans, 19 of them labelled, and 20 test scans; the challenge's unlabelled scans are left out."""
     folder = shell.folder / "kits19"

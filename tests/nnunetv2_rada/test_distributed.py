@@ -1,5 +1,6 @@
 """Several processes of one training."""
 
+import pytest
 from torch import distributed as dist
 from torch import multiprocessing
 
@@ -19,6 +20,7 @@ def _make_once(rank, address, folder, queue):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_what_the_first_process_made_the_second_finds(tmp_path):
     """Of two gloo processes, rank 0 makes the file and rank 1 makes none, however they are scheduled."""
     context = multiprocessing.get_context("spawn")

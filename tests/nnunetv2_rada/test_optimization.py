@@ -1,5 +1,6 @@
 """Several optimizers behind one, alone and over two processes."""
 
+import pytest
 import torch
 from torch import distributed as dist
 from torch import multiprocessing, nn
@@ -57,6 +58,7 @@ def _train_rank(rank, address, queue):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_step_of_their_mean_gradient(tmp_path):
     """Each of two gloo processes sees half of the batch; both end where one process with all of it ends."""
     context = multiprocessing.get_context("spawn")

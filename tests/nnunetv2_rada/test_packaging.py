@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 AUTOLOAD = "nnunetv2_rada_autoload.pth"
 
 # Run by the fresh environment. The parent drops the variable, so that the worker must find the trainer by itself.
@@ -164,7 +166,7 @@ def test_the_source_archive_builds_the_same_wheel(archives: tuple[Path, Path], t
     """What is needed to build is in the archive, the .pth file included."""
     wheel, source_archive = archives
     with tarfile.open(source_archive) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     source = next(path for path in tmp_path.iterdir() if path.is_dir())
     _checked([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=source)
     with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as second:

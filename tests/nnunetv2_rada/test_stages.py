@@ -147,6 +147,7 @@ def test_an_interruption_ends_the_command_and_its_workers(tmp_path: Path) -> Non
     assert _is_gone(worker)
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_cut_the_cleaning_up_short(tmp_path: Path) -> None:
     """A job that is told twice to end, as by an impatient user or by `timeout`, still ends its command first."""
     pid_file = tmp_path / "pid"

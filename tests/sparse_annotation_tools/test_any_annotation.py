@@ -81,6 +81,7 @@ def test_every_strategy_of_slices_makes_a_dataset(
         assert all(len(own) == 1 for own in made.cases[made.labelled[0]].networks.values())
 
 
+@pytest.mark.slow
 def test_a_further_slice_makes_the_label_better() -> None:
     """From one slice to five."""
     phantom = make_phantom(3, shape=(16, 24, 24), spacing_mm=(2.0, 2.0, 2.0))
@@ -103,6 +104,7 @@ def test_both_parts_of_an_object_are_found() -> None:
         assert dice(fused[half] > 0, label[half] > 0) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing_mm", [(5.0, 0.7, 0.7), (0.7, 5.0, 0.7), (2.0, 2.0, 2.0), (3.0, 3.0, 0.5)])
 def test_thick_slices_are_no_hindrance(spacing_mm: Spacing) -> None:
     """0.7 x 0.7 x 5 mm, whichever axis the thick one is."""
@@ -112,6 +114,7 @@ def test_thick_slices_are_no_hindrance(spacing_mm: Spacing) -> None:
     assert dice(fused > 0, label > 0) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["int16", "float64", "ct", "dark"])
 def test_the_type_and_the_scale_of_intensities_do_not_matter(kind: str) -> None:
     """Integers, CT's negative values, and a scan whose intensities are tiny."""

@@ -21,6 +21,8 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.phantom import write_phantom_set
 
+pytestmark = pytest.mark.slow
+
 Files = Callable[[Path], dict[str, bytes]]
 
 NO_PACKAGE = """

@@ -225,6 +225,7 @@ def test_the_order_of_axes_in_a_file_changes_nothing_anatomical(
             assert stored.shape != expected.shape or (stored != expected).any()  # it is stored in another order
 
 
+@pytest.mark.slow
 def test_real_registration_gives_the_same_anatomy_in_every_direction(
     tmp_path: Path, request_for: Any, make_quickly: Make
 ) -> None:

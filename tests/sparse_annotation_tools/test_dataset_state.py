@@ -76,6 +76,7 @@ def count_propagations(propagate_by_copying: Any) -> tuple[list[int], Any]:
     return calls, propagate
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_file_goes_on_to_the_same_bytes(
     phantoms: Path, request_for: Any, make_quickly: Make, files_of: Files, kill: Kill, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_an_updated_dataset_is_the_one_made_from_scratch(
     assert all_files(request_, files_of) == from_scratch()
 
 
+@pytest.mark.slow
 def test_an_update_killed_at_any_file_goes_on(
     request_: DatasetRequest,
     make_quickly: Make,

@@ -187,6 +187,7 @@ def test_a_dataset_knows_its_drawn_slices(
         assert not drawn & {(each.axis, each.index) for each in record.suggested}
 
 
+@pytest.mark.slow
 def test_a_point_or_a_reference_says_where_the_organ_is(
     request_for: SuggestionRequest, scans: Path, tmp_path: Path
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_run_goes_on_and_does_finished_scans_once(
     assert not list(request_for.output.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_painted_label_map_is_never_written_over(
     request_for: SuggestionRequest, scans: Path, write_volume: Callable[..., Path]
 ) -> None:

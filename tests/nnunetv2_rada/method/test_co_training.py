@@ -178,6 +178,7 @@ def test_the_same_seed_gives_the_same_losses(make_small, make_batch) -> None:
 PAPER = {"skip": "concat", "beta_schedule": "literal", "stochastic_norm": "batch"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, PAPER, {"text_prompt": False, "image_prompt": False}])
 def test_it_learns_two_blobs_in_a_few_iterations(make_small, make_batch, settings) -> None:
     """The ensemble finds bright blobs in scans it was not trained on."""

@@ -126,6 +126,7 @@ def test_annotated_planes_are_what_it_learns_from(name: str, make_batch: MakeBat
     assert float(before[0]) != float(after[0])
 
 
+@pytest.mark.slow
 @each_method
 def test_it_learns_a_phantom(name: str, make_batch: MakeBatch) -> None:
     """Three planes of two volumes are enough to find the bright blobs in volumes never seen."""

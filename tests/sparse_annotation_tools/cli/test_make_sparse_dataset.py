@@ -74,6 +74,7 @@ def test_the_command_makes_a_dataset_and_says_what_to_type_next(made: Made) -> N
     assert "next: nnUNetv2_plan_and_preprocess -d 7 --verify_dataset_integrity" in made.output
 
 
+@pytest.mark.slow
 def test_a_command_killed_outright_goes_on_to_the_same_bytes(made: Made, tmp_path: Path, files_of: Files) -> None:
     """SIGKILL in the middle of propagation; typed again, it ends as if nothing had been, embeddings included."""
     process = running(made.arguments, tmp_path)
@@ -125,6 +126,7 @@ def test_an_unset_folder_is_named_with_the_line_to_type(
     assert "type: export nnUNet_raw=FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_published_way_is_recorded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--paper: every setting of the propagation is in cases.json, and the labels are made by it."""
     arguments = command_line(tmp_path / "phantoms")

@@ -192,6 +192,7 @@ def test_a_killed_run_goes_on(
     assert len(forward_passes) == 12
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_outright_goes_on(
     dataset: Path, clip_file: Path, forward_passes: list[str], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def _share_near(pixels: Any, colour: tuple[float, float, float]) -> float:
     return float((np.abs(pixels - np.asarray(colour)).max(axis=-1) < 0.05).mean())
 
 
+@pytest.mark.slow
 def test_the_dataset_picture_shows_planes_propagation_and_prediction(tmp_path: Path) -> None:
     """The picture holds image content, the class colour, and more rows with predictions than without."""
     raw = _make_dataset(tmp_path)

@@ -31,6 +31,7 @@ def pixels_near(path: Path, colour: Any) -> int:
     return int((np.abs(matplotlib.image.imread(path)[..., :3] - to_rgb(colour)).max(axis=-1) < 0.05).sum())
 
 
+@pytest.mark.slow
 def test_the_slice_its_place_and_what_is_known_are_shown(tmp_path: Path) -> None:
     """A line where the slice cuts the other views; labels and doubt add to the picture; one row a slice."""
     picture().write(tmp_path / "plain.png")

@@ -48,6 +48,7 @@ def test_the_inverted_mask_finds_its_organ_less_often_than_a_guess(accuracy: dic
     assert accuracy["mask inverted"] < accuracy["chance"] - 0.1
 
 
+@pytest.mark.slow
 def test_an_untrained_model_can_only_guess() -> None:
     """The figures above come from training, not from how they are taken."""
     torch.manual_seed(0)
@@ -122,6 +123,7 @@ def test_training_repeats_and_leaves_unseen_words_alone(monkeypatch: pytest.Monk
     assert set(changed.tolist()) <= set(torch.unique(training.caption_tokens()).tolist())
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Stopped between two kept states and started again, it ends with the same weights as one that ran through."""
     monkeypatch.setattr(training, "ANATOMIES_PER_STEP", 2)
