@@ -11,7 +11,7 @@ from sparse_annotation_tools.annotation import Annotation, LabelMap, read_annota
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
 from sparse_annotation_tools.label_reading import LabelReading
-from sparse_annotation_tools.planes import axes_of_views
+from sparse_annotation_tools.planes import axes_of_scan
 from sparse_annotation_tools.schema import AnnotatedSlice, Case
 from sparse_annotation_tools.slicer import read_segmentation
 from sparse_annotation_tools.sources import CaseFiles
@@ -64,7 +64,7 @@ def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     geometry = channels[0].geometry
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        axes = _axes(files, geometry)
+        axes = axes_of_scan(files.images[0], geometry.direction)
     annotation = _read_annotation(files, files.label, rules, geometry, axes) if files.label else None
     hashes = _hashes(files)
     if annotation is not None:
@@ -119,13 +119,6 @@ def _read_channels(files: CaseFiles) -> list[Volume]:
         if channel.array.min() == channel.array.max():
             raise UserError(f"{path} has the same value in every voxel, expected a scan; replace or remove it")
     return channels
-
-
-def _axes(files: CaseFiles, geometry: Geometry) -> dict[str, int]:
-    try:
-        return axes_of_views(geometry.direction)
-    except UserError as error:
-        raise UserError(f"{files.images[0]}: {error}") from None
 
 
 def _read_annotation(

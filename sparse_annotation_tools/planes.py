@@ -61,6 +61,21 @@ def axes_of_views(direction: Sequence[float]) -> dict[str, int]:
     return {view: 2 - int(np.flatnonzero(patient_axis == row)[0]) for row, view in enumerate(VIEWS)}
 
 
+def axes_of_scan(image: Path, direction: Sequence[float]) -> dict[str, int]:
+    """Return `axes_of_views` of a scan's direction; an error names the scan's file.
+
+    Raises:
+        UserError: see `axes_of_views`.
+
+    Warns:
+        UserWarning: see `axes_of_views`.
+    """
+    try:
+        return axes_of_views(direction)
+    except UserError as error:
+        raise UserError(f"{image}: {error}") from None
+
+
 def on_plane(plane: Plane) -> tuple[slice | int, ...]:
     """Return the index that cuts a plane out of an array (z, y, x), the other two axes in order.
 

@@ -19,7 +19,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_maps import find_label_maps
 from sparse_annotation_tools.label_reading import check_label_names
 from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.planes import Plane, axes_of_views, read_planes_file
+from sparse_annotation_tools.planes import Plane, axes_of_scan, read_planes_file
 from sparse_annotation_tools.reference import carry_label
 from sparse_annotation_tools.scan_suggestion import KnownScan, picture_of, suggest
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
@@ -194,7 +194,9 @@ def _made_from(request: SuggestionRequest, task: ScanTask) -> str:
 def _read(request: SuggestionRequest, task: ScanTask) -> KnownScan:
     case, volume = task.files.case, read_volume(task.files.images[0])
     geometry = volume.geometry
-    axes = _axes(task.files.images[0], geometry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rada-make-sparse-dataset warns of oblique scans
+        axes = axes_of_scan(task.files.images[0], geometry.direction)
     drawing = _drawing(request, task, geometry, axes)
     prediction = read_prediction(case, request.predictions, geometry) if request.predictions else None
     centre = index_of_point(task.centre_ras_mm, geometry, case) if task.centre_ras_mm is not None else None
@@ -202,15 +204,6 @@ def _read(request: SuggestionRequest, task: ScanTask) -> KnownScan:
     if request.reference is not None and not drawing.planes and drawing.dense is None:
         carried = _carried(request.reference, volume)
     return KnownScan(volume=volume, axes=axes, drawing=drawing, prediction=prediction, centre=centre, carried=carried)
-
-
-def _axes(image: Path, geometry: Geometry) -> dict[str, int]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # rada-make-sparse-dataset warns of oblique scans
-            return axes_of_views(geometry.direction)
-    except UserError as error:
-        raise UserError(f"{image}: {error}") from None
 
 
 def _drawing(request: SuggestionRequest, task: ScanTask, geometry: Geometry, axes: Mapping[str, int]) -> Drawing:
