@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from end_to_end.workspace import DATASET, Workspace, checkpoint
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.mark.parametrize("trainer", ["nnUNetTrainerUAMT"])
 def test_compared_methods_train_load_and_predict_without_embeddings(
