@@ -76,8 +76,6 @@ class Config:
     """Seed of initialisation, batches, dropout and noise."""
     checkpoint_minutes: float = 10.0
     """Longest time between two checkpoints, in minutes; each epoch ends with one as well. 0 writes no others."""
-    cpu_bfloat16: bool = False
-    """Train in bfloat16 autocast on a CPU; on a GPU nnU-Net's mixed precision is always on."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""

@@ -279,9 +279,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         return [loaded[name].to(self.device, non_blocking=True) for name in names]
 
     def _autocast(self) -> Any:
-        """nnU-Net's mixed precision on a GPU; bfloat16 on a CPU where the config asks for it."""
-        if self.device.type == "cpu":
-            return autocast("cpu", torch.bfloat16, enabled=self.config.cpu_bfloat16)
+        """nnU-Net's mixed precision on a GPU; none on a CPU, whose bfloat16 weight gradients of small maps hold NaN."""
         return autocast(self.device.type, enabled=self.device.type == "cuda")
 
     @ends_cleanly

@@ -138,17 +138,6 @@ def test_checkpoints_are_written_when_they_are_due_and_never_after_the_last_iter
     assert len(written) == 2
 
 
-def test_bfloat16_on_a_cpu_is_for_those_who_ask(monkeypatch):
-    """Off by default; on a GPU nnU-Net's own mixed precision stays."""
-    trainer = make_trainer(OneLoss())
-    with trainer._autocast():
-        assert not torch.is_autocast_enabled("cpu")
-    trainer.config = Config(cpu_bfloat16=True)
-    with trainer._autocast():
-        assert torch.is_autocast_enabled("cpu")
-        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
-
-
 def test_the_presets_differ_where_the_paper_and_its_code_differ():
     """Words in one, code in the other; both as the code where the paper is silent."""
     paper, code = (TRAINERS[f"nnUNetTrainerRADA_{name}"].settings for name in ("Paper", "PublishedCode"))
