@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import FILE_NAME as FINGERPRINT
 from sparse_annotation_tools.fingerprint import make_fingerprint
 from sparse_annotation_tools.inspection import InspectedCase, LabelRules, inspect_test_case, inspect_training_case
-from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.parallel import import_ahead, run_in_processes
 from sparse_annotation_tools.planes import Plane, read_planes_file
 from sparse_annotation_tools.propagation import PropagationSettings, propagate
 from sparse_annotation_tools.request import MODALITIES, DatasetRequest, check_lies_elsewhere, check_request
@@ -71,6 +72,25 @@ def make_dataset(
     """
     check_request(request)
     inputs = _collect(request)
+    with _ants_ahead(request, inputs):
+        return _make(request, inputs, embed, warn, propagate)
+
+
+def _ants_ahead(request: DatasetRequest, inputs: Inputs) -> contextlib.AbstractContextManager[None]:
+    """Let the processes load ANTs while this one looks at a single scan; of several, each process looks at some."""
+    alone = len(inputs.labelled) + len(inputs.unlabelled) + len(inputs.test) == 1
+    if alone and request.processes > 1:
+        return import_ahead("ants", processes=request.processes)
+    return contextlib.nullcontext()
+
+
+def _make(
+    request: DatasetRequest,
+    inputs: Inputs,
+    embed: Callable[[Path], None],
+    warn: Callable[[str], None],
+    propagate: Propagate,
+) -> CasesFile:
     cases, test = _inspect(request, inputs)
     for message in [line for case in cases for line in case.warnings]:
         warn(message)

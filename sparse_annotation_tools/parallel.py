@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from sparse_annotation_tools.errors import UserError
@@ -49,6 +51,30 @@ def run_in_processes(
             "run the same command again with a smaller -np, it goes on where it stopped"
         ) from None
     return [results[number] for number in range(len(arguments))]
+
+
+@contextlib.contextmanager
+def import_ahead(module: str, *, processes: int) -> Iterator[None]:
+    """Start the processes of a later `run_in_processes` and have each import `module`, while this one goes on.
+
+    For work that begins with something that only this process can do, such as looking at a single scan.
+    """
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    imports = (delayed(_import)(os.getpid(), module) for _ in range(processes))
+    done = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1, pre_dispatch="all")(imports)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TerminatedWorkerError):  # `run_in_processes` has said so
+            for _ in done:  # joblib warns of results that nobody takes
+                pass
+
+
+def _import(parent: int, module: str) -> None:
+    _end_with(parent)
+    importlib.import_module(module)
 
 
 def _numbered(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.parallel import import_ahead, run_in_processes
 
 
 def threads_and(number: int) -> tuple[int, str | None]:
@@ -53,3 +54,24 @@ def test_a_users_mistake_comes_through() -> None:
     """Unchanged, from another process."""
     with pytest.raises(UserError, match="number 3 is wrong"):
         run_in_processes(refused, [(3,), (3,)], processes=2, description="counting")
+
+
+def has_imported(module: str) -> bool:
+    """Return whether this process has imported a module."""
+    time.sleep(0.5)  # so that each process answers once
+    return module in sys.modules
+
+
+def test_processes_import_a_module_ahead() -> None:
+    """Each of those that work later, not this one; other processes than those of the tests above, of which one died."""
+    module = "this"
+    assert module not in sys.modules
+    with import_ahead(module, processes=2):
+        assert run_in_processes(has_imported, [(module,)] * 2, processes=2, description="asking") == [True, True]
+    assert module not in sys.modules
+
+
+def test_a_mistake_while_processes_import_comes_through() -> None:
+    """And nothing of them is in its way."""
+    with pytest.raises(UserError, match="is wrong"), import_ahead("this", processes=2):
+        refused(1)
