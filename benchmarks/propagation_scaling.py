@@ -1,8 +1,8 @@
 """Measure how making a dataset grows with the number of scans: `python benchmarks/propagation_scaling.py --data DIR`.
 
 DIR is laid out as for benchmarks/propagation.py. `make_dataset` runs in a fresh process for each number of scans and of
-processes, on the first scans of one set; the table gives wall time, that of the registrations in it and of the same ones
-once more, by processes that run already, CPU time, and the peak memory of the largest process (read from /proc: Linux
+processes, on the first scans of one set; the table gives wall time, that of the registrations in it, the same
+once more by running processes, CPU time, and the peak memory of the largest process (read from /proc: Linux
 only).
 """
 
