@@ -7,19 +7,25 @@ VENV := $(CURDIR)/.venv
 STAMP := $(VENV)/.installed
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: test test-fast test-slow test-end-to-end test-oldest-nnunet lint demo benchmarks clean
+.PHONY: test test-fast test-slow test-end-to-end test-browser test-oldest-nnunet lint demo benchmarks clean
 .NOTPARALLEL:
 
+# Tests in a browser are skipped here, and say so, where there is no Chromium.
 test: lint test-fast test-slow test-end-to-end
+	python -m pytest -m browser
 
 test-fast: $(STAMP)
-	python -m pytest -m "not slow and not end_to_end"
+	python -m pytest -m "not slow and not end_to_end and not browser"
 
 test-slow: $(STAMP)
 	python -m pytest -m slow
 
 test-end-to-end: $(STAMP)
 	python -m pytest -m end_to_end
+
+# Needs Chromium (Debian: apt-get install chromium), or RADA_CHROMIUM=/path/to/chromium.
+test-browser: $(STAMP)
+	RADA_REQUIRE_CHROMIUM=1 python -m pytest -m browser
 
 # The same runs on the oldest nnU-Net that pyproject.toml allows, put in front of the installed, newest one.
 OLDEST_NNUNET := 2.8.0
