@@ -41,7 +41,8 @@ def main() -> None:
         for name, folder in find_sets(arguments.data or _phantoms(work), arguments.sets):
             cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
             tasks = [(work / f"{name}-{path.name.removesuffix('.nii.gz')}.npz", path) for path in cases]
-            sampled[name] = run_in_processes(sample, tasks, processes=arguments.np, description=name)
+            names = [path.name for path in cases]
+            sampled[name] = run_in_processes(sample, tasks, names=names, processes=arguments.np, description=name)
     training = [case for samples in sampled.values() for case in samples[: (len(samples) + 1) // 2]]
     fitted = (fit(training, foreground=False), fit(training, foreground=True))
     for title, model in zip(("BACKGROUND", "FOREGROUND"), fitted, strict=True):

@@ -67,11 +67,12 @@ def main() -> None:
     if len(images) < 2:
         raise SystemExit(f"{arguments.data} holds {len(images)} scans in labelled/images, expected two or more")
     start = [(path, images[0]) for path in images]
-    first = run_in_processes(measure_first, start, processes=arguments.np, description="first slices")
+    names = [path.name for path in images]
+    first = run_in_processes(measure_first, start, names=names, processes=arguments.np, description="first slices")
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         tasks = [(path, arguments.seeds, work / path.name.removesuffix(".nii.gz")) for path in images]
-        further = run_in_processes(measure_next, tasks, processes=arguments.np, description="next slices")
+        further = run_in_processes(measure_next, tasks, names=names, processes=arguments.np, description="next slices")
     figures = {"cases": len(images), "seeds": arguments.seeds, "first": average(first), "next": compare(further)}
     print_first(figures["first"])
     print_next(figures["next"])

@@ -73,7 +73,8 @@ def main() -> None:
         for name, folder in find_sets(arguments.data, arguments.sets):
             cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
             tasks = [(work, name, path, method) for method in arguments.methods for path in cases]
-            results = run_in_processes(measure, tasks, processes=arguments.np, description=name)
+            names = [f"{path.name} ({method})" for _, _, path, method in tasks]
+            results = run_in_processes(measure, tasks, names=names, processes=arguments.np, description=name)
             measured[name] = {method: [r for r in results if r["method"] == method] for method in arguments.methods}
     figures = {name: {method: summary(cases) for method, cases in found.items()} for name, found in measured.items()}
     for name, found in figures.items():

@@ -163,7 +163,8 @@ def _inspect(request: DatasetRequest, inputs: Inputs) -> tuple[list[InspectedCas
         *((inspect_training_case, files, rules) for files in (*inputs.labelled, *inputs.unlabelled)),
         *((inspect_test_case, files, request.label_reading) for files in inputs.test),
     ]
-    results = run_in_processes(_attempt, tasks, processes=request.processes, description="checking cases")
+    names = [files.case for files in (*inputs.labelled, *inputs.unlabelled, *inputs.test)]
+    results = run_in_processes(_attempt, tasks, names=names, processes=request.processes, description="checking cases")
     errors = [result for result in results if isinstance(result, UserError)]
     if errors:
         more = f" (and {len(errors) - 1} more cases have errors)" if len(errors) > 1 else ""
@@ -226,6 +227,7 @@ def _propagate_slices(
 ) -> None:
     """Propagate what is not there yet: a task for each direction of each slice, so that one scan occupies six cores."""
     tasks: list[tuple[object, ...]] = []
+    names: list[str] = []
     for case in cases:
         if case.annotation is None or state.is_done(case.files.case, asdict(case.record)):
             continue
@@ -236,7 +238,9 @@ def _propagate_slices(
                 if not path.is_file():
                     arguments = (path, image, plane, drawn, bool(upwards))
                     tasks.append((*arguments, request.propagation, request.seed, propagate))
-    run_in_processes(_propagate_half, tasks, processes=request.processes, description="propagating slices")
+                    annotated = case.record.slices[k]
+                    names.append(f"{case.files.case} ({annotated.view} {annotated.index})")
+    run_in_processes(_propagate_half, tasks, names=names, processes=request.processes, description="propagating slices")
 
 
 def _propagated_files(
@@ -289,7 +293,8 @@ def _write_cases(
     for files, hashes in test.items():
         if not state.is_done(files.case, hashes):
             tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.label_reading))
-    run_in_processes(_write_case, tasks, processes=request.processes, description="writing cases")
+    names = [str(case) for _, case, *_ in tasks]
+    run_in_processes(_write_case, tasks, names=names, processes=request.processes, description="writing cases")
 
 
 def _write_case(

@@ -98,7 +98,8 @@ class _RawDataset:
             *((check_test_case, self.folder, case, hashes, classes, self.remake) for case, hashes in
               sorted(self.made.test.items())),
         ]  # fmt: skip
-        return run_in_processes(_call, tasks, processes=processes, description="checking cases")
+        names = [str(case) for _, _, case, *_ in tasks]
+        return run_in_processes(_call, tasks, names=names, processes=processes, description="checking cases")
 
     def records(self) -> Iterator[Finding]:
         """Counts, dataset.json, and cases that the records do not know."""

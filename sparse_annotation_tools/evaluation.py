@@ -114,6 +114,7 @@ def evaluate_pairs(
     measured = run_in_processes(
         evaluate_pair,
         [(pair, labels, keep_largest_component) for pair in pairs],
+        names=[pair.case for pair in pairs],
         processes=processes,
         description="evaluating",
     )

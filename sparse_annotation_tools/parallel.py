@@ -6,51 +6,117 @@ import contextlib
 import functools
 import importlib
 import os
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.errors import UserError, some
 
 Result = TypeVar("Result")
 
 # Registration repeats its results only with one thread; and N processes of M threads get in each other's way.
 _ONE_THREAD = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_AGAIN = "run the same command again with a smaller -np, it goes on where it stopped"
 
 
 def run_in_processes(
-    function: Callable[..., Result], arguments: Sequence[tuple[object, ...]], *, processes: int, description: str
+    function: Callable[..., Result],
+    arguments: Sequence[tuple[object, ...]],
+    *,
+    names: Sequence[str],
+    processes: int,
+    description: str,
 ) -> list[Result]:
     """Return `[function(*each) for each in arguments]`, computed by up to `processes` single-threaded processes.
 
+    When the system kills a process, mostly for want of memory, what was under way gets a second try: each by itself,
+    with no other process at work, so that it has all the memory and so that it is known whose process was killed if
+    that happens again.
+
+    Args:
+        function: what is called; another process must be able to import it.
+        arguments: of each call.
+        names: of each call, for messages: its case.
+        processes: how many run at once.
+        description: what is done, for the progress bar and messages.
+
     Raises:
-        UserError: a process was killed, mostly for want of memory.
+        UserError: a process was killed again in the second try.
         Exception: the first one that `function` raised.
     """
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
     from tqdm import tqdm
 
-    results: dict[int, Result] = {}
-    parallel = Parallel(
-        n_jobs=max(1, min(processes, len(arguments))),
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch="2*n_jobs",
-    )
-    tasks = (delayed(_numbered)(os.getpid(), number, function, each) for number, each in enumerate(arguments))
-    try:
-        with tqdm(total=len(arguments), desc=description, disable=not arguments) as bar:
-            for number, result in parallel(tasks):
-                results[number] = result
-                bar.update()
-    except TerminatedWorkerError:
-        raise UserError(
-            f"a process was killed while {description}, probably for want of memory; "
-            "run the same command again with a smaller -np, it goes on where it stopped"
-        ) from None
-    return [results[number] for number in range(len(arguments))]
+    count = max(1, min(processes, len(arguments)))
+    with (
+        tempfile.TemporaryDirectory(prefix="rada-") as begun,
+        tqdm(total=len(arguments), desc=description, disable=not arguments) as bar,
+    ):
+        work = _Work(function, arguments, Path(begun), progress=bar.update)
+        idle_process_killed = False
+        while left := work.left():
+            if work.do(left, processes=count):
+                continue
+            under_way = work.under_way()
+            if not under_way and idle_process_killed:
+                raise UserError(f"processes were killed twice while {description}, between two tasks; {_AGAIN}")
+            idle_process_killed = not under_way
+            whose = some([names[number] for number in under_way]) or "nothing"
+            line = f"a process was killed while {description}; at work were: {whose}; each gets a second try, alone"
+            bar.write(line, file=sys.stderr)
+            for number in under_way:
+                if not work.do([number], processes=2):  # two for joblib, for which one is this process
+                    raise UserError(
+                        f"{names[number]}: its process was killed twice while {description}, the second time with no "
+                        f"other at work, probably for want of memory; end other programs, and {_AGAIN}"
+                    )
+    return [work.results[number] for number in range(len(arguments))]
+
+
+@dataclass
+class _Work(Generic[Result]):
+    """Calls by number, and what came of them.
+
+    Attributes:
+        function: what is called.
+        arguments: of each call.
+        begun: a folder in which each call leaves a file when it begins.
+        progress: called after each call that came to its end.
+        results: of these, by number.
+    """
+
+    function: Callable[..., Result]
+    arguments: Sequence[tuple[object, ...]]
+    begun: Path
+    progress: Callable[[], Any]
+    results: dict[int, Result] = field(default_factory=dict)
+
+    def left(self) -> list[int]:
+        """Return the calls without a result."""
+        return [number for number in range(len(self.arguments)) if number not in self.results]
+
+    def under_way(self) -> list[int]:
+        """Return the calls that have begun and not ended."""
+        return sorted({int(path.name) for path in self.begun.iterdir()} - self.results.keys())
+
+    def do(self, numbers: Iterable[int], *, processes: int) -> bool:
+        """Make these calls; return False where a process was killed."""
+        from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        task = functools.partial(delayed(_numbered), os.getpid(), self.begun)
+        try:
+            for number, result in parallel(task(number, self.function, self.arguments[number]) for number in numbers):
+                self.results[number] = result
+                self.progress()
+        except TerminatedWorkerError:
+            return False
+        return True
 
 
 @contextlib.contextmanager
@@ -78,10 +144,12 @@ def _import(parent: int, module: str) -> None:
 
 
 def _numbered(
-    parent: int, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
+    parent: int, begun: Path, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
 ) -> tuple[int, Result]:
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     _end_with(parent)
+    with contextlib.suppress(OSError):  # dask's workers on other machines do not see it, and dask has its own retries
+        (begun / str(number)).touch()
     return number, function(*arguments)
 
 

@@ -95,6 +95,7 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
     records = run_in_processes(
         suggest_one,
         [(request, task) for task in tasks],
+        names=[task.files.case for task in tasks],
         processes=request.processes,
         description="suggesting slices",
     )

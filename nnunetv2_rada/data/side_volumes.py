@@ -209,7 +209,8 @@ def prepare(sources: Sequence[Source], folder: Path, tools: Tools, *, num_proces
     voxels = sum(math.prod(source.grid.shape) for source in stale)
     tasks: list[tuple[object, ...]] = [(source, folder, tools) for source in stale]
     if num_processes > 1 and voxels > _WORTH_PROCESSES:
-        run_in_processes(make, tasks, processes=num_processes, description="RADA side volumes")
+        names = [source.case for source in stale]
+        run_in_processes(make, tasks, names=names, processes=num_processes, description="RADA side volumes")
         return
     for task in tqdm(tasks, desc="RADA side volumes", unit="case"):
         make(*task)

@@ -152,7 +152,9 @@ def test_work_is_done_by_all_workers_and_not_here(cluster: Cluster, tmp_path: Pa
     def workers_at_work() -> set[int]:
         # Workers know the standard library, but not this file.
         tasks = [(["sh", "-c", "sleep 0.2; echo $PPID"],)] * 8
-        answers = run_in_processes(subprocess.check_output, tasks, processes=1, description="asking")
+        answers = run_in_processes(
+            subprocess.check_output, tasks, names=["asked"] * len(tasks), processes=1, description="asking"
+        )
         return {int(answer) for answer in answers}
 
     first = cluster.add_worker()
@@ -222,7 +224,7 @@ def test_a_task_that_ends_its_workers_is_the_users_to_mend(cluster: Cluster, tmp
         pytest.raises(UserError, match=r"one task ended several dask workers.*run the same command again"),
         dask_cluster(cluster.address, folders=[tmp_path], writable=tmp_path),
     ):
-        run_in_processes(os._exit, [(1,)], processes=1, description="dying")
+        run_in_processes(os._exit, [(1,)], names=["dying"], processes=1, description="dying")
 
 
 def test_a_lost_scheduler_is_the_users_to_mend(cluster: Cluster, tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_a_lost_scheduler_is_the_users_to_mend(cluster: Cluster, tmp_path: Path)
         pytest.raises(UserError, match=r"scheduler at tcp://.* is gone; start it, and run the same command again"),
         dask_cluster(cluster.address, folders=[tmp_path], writable=tmp_path),
     ):
-        run_in_processes(time.sleep, [(0.1,)] * 600, processes=1, description="waiting")
+        run_in_processes(time.sleep, [(0.1,)] * 600, names=["waiting"] * 600, processes=1, description="waiting")
 
 
 def test_without_dask_the_line_to_type_is_given(

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +20,23 @@ def threads_and(number: int) -> tuple[int, str | None]:
     return number, os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
-def killed(number: int) -> None:
-    """End the process as a system that is out of memory does."""
-    if number == 1:
+def killed(tries: Path, number: int) -> int:
+    """End the process as a system that is out of memory does, as often as the folder of the number says."""
+    left = sorted((tries / str(number)).glob("*"))
+    if left:
+        left[0].unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+    with (tries / "done").open("a") as done:
+        done.write(f"{number} {os.getpid()}\n")
+    return number
+
+
+@pytest.fixture
+def tries(tmp_path: Path) -> Path:
+    """Six tasks, of which the process of number 3 is killed once."""
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "first").touch()
+    return tmp_path
 
 
 def refused(number: int) -> None:
@@ -35,25 +49,58 @@ def test_results_come_in_the_order_of_the_arguments(processes: int, monkeypatch:
     """Whichever process is done first; each has one thread, whatever the user's shell says."""
     monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "4")
     arguments = [(number,) for number in range(6)]
-    results = run_in_processes(threads_and, arguments, processes=processes, description="counting")
+    results = run_in_processes(threads_and, arguments, names="abcdef", processes=processes, description="counting")
     assert results == [(number, "1") for number in range(6)]
 
 
 def test_nothing_to_do_is_done() -> None:
     """No argument, no process, no bar."""
-    assert run_in_processes(threads_and, [], processes=2, description="counting") == []
+    assert run_in_processes(threads_and, [], names=[], processes=2, description="counting") == []
 
 
-def test_a_killed_process_is_the_users_to_mend() -> None:
-    """Mostly memory: the error names the option."""
-    with pytest.raises(UserError, match=r"killed while counting.*smaller -np"):
-        run_in_processes(killed, [(0,), (1,), (2,)], processes=2, description="counting")
+def test_a_killed_process_is_named_and_its_task_tried_again(tries: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every result is there, and a line names what was at work."""
+    arguments = [(tries, number) for number in range(6)]
+    names = [f"case_{number}" for number in range(6)]
+    assert run_in_processes(killed, arguments, names=names, processes=2, description="counting") == [0, 1, 2, 3, 4, 5]
+    line = next(line for line in capfd.readouterr().err.splitlines() if "was killed while counting" in line)
+    assert "case_3" in line
+    assert line.count("case_") <= 2  # there are two processes
+
+
+def test_several_tasks_are_each_tried_again(tries: Path) -> None:
+    """Whichever of them are under way together."""
+    for number in (0, 1, 5):
+        (tries / str(number)).mkdir()
+        (tries / str(number) / "first").touch()
+    arguments = [(tries, number) for number in range(6)]
+    assert run_in_processes(killed, arguments, names="abcdef", processes=2, description="counting") == [*range(6)]
+
+
+def test_a_task_whose_process_is_killed_twice_is_named(tries: Path) -> None:
+    """The second try was its own alone, so the right case is named; memory and the option too."""
+    (tries / "3" / "second").touch()
+    arguments = [(tries, number) for number in range(6)]
+    with pytest.raises(UserError, match=r"^case_3: .* killed twice while counting.*memory.*smaller -np"):
+        run_in_processes(
+            killed, arguments, names=[f"case_{number}" for number in range(6)], processes=2, description="counting"
+        )
+
+
+def test_what_was_done_before_a_kill_is_not_done_again(tries: Path) -> None:
+    """Only what was under way or had not begun is; here the last of six."""
+    (tries / "3").rename(tries / "5")
+    arguments = [(tries, number) for number in range(6)]
+    run_in_processes(killed, arguments, names="abcdef", processes=2, description="counting")
+    done = [line.split()[0] for line in (tries / "done").read_text().splitlines()]
+    assert sorted(done)[:4] == ["0", "1", "2", "3"]
+    assert len(done) <= 7  # number 4 may have been under way
 
 
 def test_a_users_mistake_comes_through() -> None:
     """Unchanged, from another process."""
     with pytest.raises(UserError, match="number 3 is wrong"):
-        run_in_processes(refused, [(3,), (3,)], processes=2, description="counting")
+        run_in_processes(refused, [(3,), (3,)], names="ab", processes=2, description="counting")
 
 
 def has_imported(module: str) -> bool:
@@ -67,7 +114,10 @@ def test_processes_import_a_module_ahead() -> None:
     module = "this"
     assert module not in sys.modules
     with import_ahead(module, processes=2):
-        assert run_in_processes(has_imported, [(module,)] * 2, processes=2, description="asking") == [True, True]
+        assert run_in_processes(has_imported, [(module,)] * 2, names="ab", processes=2, description="asking") == [
+            True,
+            True,
+        ]
     assert module not in sys.modules
 
 
