@@ -53,10 +53,10 @@ def run_in_processes(
 
     count = max(1, min(processes, len(arguments)))
     with (
-        tempfile.TemporaryDirectory(prefix="rada-") as begun,
+        tempfile.TemporaryDirectory(prefix="rada-") as marks,
         tqdm(total=len(arguments), desc=description, disable=not arguments) as bar,
     ):
-        work = _Work(function, arguments, Path(begun), progress=bar.update)
+        work = _Work(function, arguments, Path(marks), progress=bar.update)
         idle_process_killed = False
         while left := work.left():
             if work.do(left, processes=count):
@@ -84,14 +84,14 @@ class _Work(Generic[Result]):
     Attributes:
         function: what is called.
         arguments: of each call.
-        begun: a folder in which each call leaves a file when it begins.
+        marks: a folder that holds a file for each call that is under way.
         progress: called after each call that came to its end.
         results: of these, by number.
     """
 
     function: Callable[..., Result]
     arguments: Sequence[tuple[object, ...]]
-    begun: Path
+    marks: Path
     progress: Callable[[], Any]
     results: dict[int, Result] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ class _Work(Generic[Result]):
 
     def under_way(self) -> list[int]:
         """Return the calls that have begun and not ended."""
-        return sorted({int(path.name) for path in self.begun.iterdir()} - self.results.keys())
+        return sorted(int(path.name) for path in self.marks.iterdir())
 
     def do(self, numbers: Iterable[int], *, processes: int) -> bool:
         """Make these calls; return False where a process was killed."""
@@ -109,7 +109,7 @@ class _Work(Generic[Result]):
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        task = functools.partial(delayed(_numbered), os.getpid(), self.begun)
+        task = functools.partial(delayed(_numbered), os.getpid(), self.marks)
         try:
             for number, result in parallel(task(number, self.function, self.arguments[number]) for number in numbers):
                 self.results[number] = result
@@ -144,13 +144,17 @@ def _import(parent: int, module: str) -> None:
 
 
 def _numbered(
-    parent: int, begun: Path, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
+    parent: int, under_way: Path, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
 ) -> tuple[int, Result]:
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     _end_with(parent)
+    mark = under_way / str(number)
     with contextlib.suppress(OSError):  # dask's workers on other machines do not see it, and dask has its own retries
-        (begun / str(number)).touch()
-    return number, function(*arguments)
+        mark.touch()
+    result = function(*arguments)
+    with contextlib.suppress(OSError):
+        mark.unlink()
+    return number, result
 
 
 @functools.cache
