@@ -190,7 +190,7 @@ def open_folder(root: Path, settings: DemoSettings, *, overwrite: bool) -> DemoF
 def demo_stages(folder: DemoFolder, settings: DemoSettings, device: str, console: Console) -> list[Stage]:
     """Return the stages of the demo, in order."""
 
-    def external(name: str, *argv: str, summary: Callable[[str], str | None] = _last_words) -> None:
+    def external(name: str, *argv: str, summary: Callable[[str], str | None] = last_words) -> None:
         log = folder.root / "logs" / f"{name}.log"
         run_command(argv, log=log, environment=folder.environment(), console=console, summary=summary)
 
@@ -296,7 +296,7 @@ def pick_device(wanted: str) -> str:
 # --- what the reader sees -----------------------------------------------------------------------------------------
 
 
-def _last_words(line: str) -> str | None:
+def last_words(line: str) -> str | None:
     """A command's latest line without time stamp; of a progress bar what is done, None for decoration."""
     text = re.sub(r"^\d{4}-\d\d-\d\d[ T][\d:.]+:?\s*", "", line.strip())
     if bar := re.match(r"(?P<what>[^%]*?):?\s*\d+%\|[^|]*\| (?P<done>\d+/\d+)", text):
@@ -315,7 +315,7 @@ class EpochSummary:
 
     def __call__(self, line: str) -> str | None:
         """Take one line of the log; return the progress text when it changes."""
-        text = _last_words(line) or ""
+        text = last_words(line) or ""
         if match := re.match(r"Epoch (\d+)\s*$", text):
             self._epoch = int(match[1])
         elif match := re.match(r"train_loss (\S+)", text):

@@ -6,13 +6,14 @@ the raw image, (z, y, x) for NIfTI.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.schema_check import check_cases_file
 
 SCHEMA_VERSION = 1
 VIEWS = ("sagittal", "coronal", "axial")
@@ -124,24 +125,27 @@ class CasesFile:
         """Read `cases.json`.
 
         Raises:
-            UserError: the file is missing, is not JSON, lacks a field or has another schema version.
+            UserError: the file is missing, is not JSON, lacks a field, says what cannot be or has another schema
+                version.
         """
         path = folder.cases_file
         remake = "make the dataset again with rada-make-sparse-dataset"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = load_json(path)
         except FileNotFoundError:
             raise UserError(f"{path} not found, but RADA needs a dataset with a rada/ folder; {remake}") from None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise UserError(f"{path} is not valid JSON ({error}); {remake}") from None
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
             raise UserError(f"{path} has schema_version {version}, expected {SCHEMA_VERSION}; {remake}")
         try:
             cases = {name: _case_from_json(case) for name, case in content.pop("cases").items()}
-            return cls(cases=cases, **content)
+            loaded = cls(cases=cases, **content)
+            check_cases_file(loaded, VIEWS)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{path} is incomplete ({error}); {remake}") from None
+            raise UserError(f"{path} is damaged or incomplete ({error}); {remake}") from None
+        return loaded
 
 
 def _case_from_json(content: dict[str, Any]) -> Case:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sparse_annotation_tools.errors import UserError, some
 from sparse_annotation_tools.label_maps import find_label_maps
+from sparse_annotation_tools.schema_check import CASE_NAME
 from sparse_annotation_tools.volumes import SEGMENTATION_SUFFIX, SUFFIXES, stem_of
 
-_CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHANNEL_NAME = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
@@ -97,7 +97,7 @@ def check_case_name(case: str, where: str) -> None:
     Raises:
         UserError: see above.
     """
-    if not _CASE_NAME.fullmatch(case):
+    if not CASE_NAME.fullmatch(case):
         raise UserError(f"{where}: case {case!r} has odd characters; use letters, digits, '_', '-' and '.' only")
     if case.endswith("_seg"):
         raise UserError(f"{where}: case {case} ends in _seg, and nnU-Net would drop it from training; rename it")

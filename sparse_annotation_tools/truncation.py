@@ -1,9 +1,13 @@
-"""Find NIfTI files that were cut off: ITK reads what is missing as zeros, without an error."""
+"""Find files that were cut off, or whose headers promise more than there is, before memory is taken for their voxels.
+
+Of NIfTI files ITK reads what is missing as zeros, without an error.
+"""
 
 from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -12,23 +16,57 @@ from typing import IO
 from sparse_annotation_tools.errors import UserError
 
 _BLOCK = 1 << 20
+_LARGEST_HEADER = 1 << 16
+_LARGEST_COMPRESSION = 1032  # of deflate, which .nrrd and .mha use: 258 bytes from 2 bits
+_MEND = "copy or download it again"
 
 
 def check_not_truncated(path: Path) -> None:
-    """Compare the bytes of a `.nii` or `.nii.gz` file with what its header promises; other formats tell by themselves.
+    """Compare the bytes of a `.nii` or `.nii.gz` file with what its header promises; of other files, see they hold any.
 
     Raises:
         UserError: bytes are missing.
     """
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes), expected a volume; {_MEND}")
     if not path.name.endswith((".nii", ".nii.gz")):
         return
     try:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             promised, found = _promised_and_found(file)  # type: ignore[arg-type]
-    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error):
-        raise UserError(f"{path} is cut off or no NIfTI file; copy or download it again") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error, ValueError, OverflowError):
+        raise UserError(f"{path} is cut off or no NIfTI file; {_MEND}") from None
     if found < promised:
-        raise UserError(f"{path} is cut off: it holds {found} of {promised} bytes; copy or download it again")
+        raise UserError(f"{path} is cut off: it holds {found} of {promised} bytes; {_MEND}")
+
+
+def check_voxels_fit(path: Path, promised: int) -> None:
+    """Compare the bytes of a `.nrrd` or `.mha` file with the bytes of voxels that its header promises.
+
+    Raises:
+        UserError: the file cannot hold as many, even if they are compressed.
+    """
+    if not path.name.endswith((".nrrd", ".mha")):
+        return
+    with path.open("rb") as file:
+        start = file.read(_LARGEST_HEADER)
+    header, raw = _text_header(start)
+    found = path.stat().st_size - len(header)
+    if promised > found * (1 if raw else _LARGEST_COMPRESSION):
+        raise UserError(
+            f"{path} is cut off: its header promises {promised} bytes of voxels, and {found} bytes follow; {_MEND}, "
+            "or store header and voxels in one file"
+        )
+
+
+def _text_header(start: bytes) -> tuple[bytes, bool]:
+    """Return the header at the start of a `.nrrd` or `.mha` file, and whether plain voxels follow it."""
+    if start.startswith(b"NRRD"):
+        header = re.split(rb"(?<=\n)\r?\n", start)[0]
+        return header, re.search(rb"^encoding: *raw", header, re.MULTILINE) is not None
+    end = re.search(rb"^ElementDataFile.*\n", start, re.MULTILINE)
+    header = start[: end.end()] if end else b""
+    return header, re.search(rb"^(CompressedData|BinaryData) *= *(True|False)", header, re.M | re.I) is not None
 
 
 def _promised_and_found(file: IO[bytes]) -> tuple[int, int]:

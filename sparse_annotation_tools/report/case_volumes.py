@@ -12,8 +12,10 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from sparse_annotation_tools.doubt import read_prediction
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema import IGNORE, AnnotatedSlice, CasesFile, RadaFolder
+from sparse_annotation_tools.volumes import Geometry
 
 Array = NDArray[Any]
 
@@ -35,23 +37,29 @@ class CaseVolumes:
         name: case identifier.
         image: float32, first channel.
         spacing_mm: voxel size along the array axes.
+        affine: [4, 4] from an index (x, y, z) to mm with x to the right, y to the front, z to the head (NIfTI's frame).
         planes: the annotated planes, in the order of `cases.json`; empty where nothing is annotated.
         annotation: uint8 classes drawn on the planes, 0 elsewhere; None where nothing is annotated.
         propagated: uint8 label carried from each plane, in the order of `planes`.
         fused: uint8 label from all planes, or None.
+        confidence: uint8 confidence of `fused`, 0 to 255, or None.
         prediction: uint8, or None.
         truth: uint8 dense label, or None.
+        wrong: float32 probability that the prediction is wrong, see `doubt.read_prediction`, or None.
     """
 
     name: str
     image: Array
     spacing_mm: tuple[float, float, float]
+    affine: Array
     planes: tuple[Plane, ...] = ()
     annotation: Array | None = None
     propagated: tuple[Array, ...] = ()
     fused: Array | None = None
+    confidence: Array | None = None
     prediction: Array | None = None
     truth: Array | None = None
+    wrong: Array | None = None
 
 
 class RawDataset:
@@ -74,13 +82,21 @@ class RawDataset:
         self.rada = RadaFolder(root=self.folder / "rada")
         self.cases = CasesFile.load(self.rada)
 
-    def read(self, case: str, *, predictions: Path | None = None, truth: Path | None = None) -> CaseVolumes:
+    def read(
+        self,
+        case: str,
+        *,
+        predictions: Path | None = None,
+        truth: Path | None = None,
+        doubt: Sequence[Path] = (),
+    ) -> CaseVolumes:
         """Read what there is about `case`: a training case's planes and labels, a prediction, a dense truth.
 
         Args:
             case: identifier of a training or test case.
             predictions: folder of predicted labels; used where it holds the case.
             truth: folder of dense labels; used where it holds the case, else labelsTs is for test cases.
+            doubt: folders that hold the case and say how sure its prediction is, see `doubt.read_prediction`.
 
         Raises:
             UserError: the dataset has no image of that name, or a file cannot be read or has another size.
@@ -103,16 +119,21 @@ class RawDataset:
             volumes["propagated"] = tuple(self._label(self.rada.propagated(case, k), image) for k in range(len(slices)))
             if self.rada.fused(case).exists():
                 volumes["fused"] = self._label(self.rada.fused(case), image)
+            if self.rada.confidence(case).exists():
+                volumes["confidence"] = self._label(self.rada.confidence(case), image)
         test_truth = None if is_training else self.folder / "labelsTs"
         for role, folders in (("prediction", (predictions,)), ("truth", (truth, test_truth))):
             paths = [Path(folder) / f"{case}{self.ending}" for folder in folders if folder is not None]
             existing = [path for path in paths if path.exists()]
             if existing:
                 volumes[role] = self._label(existing[0], image)
+        if doubt:
+            volumes["wrong"] = _upright(read_prediction(case, doubt, _geometry(image)).wrong, image)
         return CaseVolumes(
             name=case,
             image=SimpleITK.GetArrayFromImage(upright).astype(np.float32),
             spacing_mm=upright.GetSpacing()[::-1],
+            affine=_affine(upright),
             **volumes,
         )
 
@@ -124,6 +145,20 @@ class RawDataset:
                 "make the file again"
             )
         return _upright(SimpleITK.GetArrayFromImage(label), image).astype(np.uint8)
+
+
+def _geometry(image: Any) -> Geometry:
+    return Geometry(
+        size=image.GetSize(), spacing=image.GetSpacing(), origin=image.GetOrigin(), direction=image.GetDirection()
+    )
+
+
+def _affine(image: Any) -> Array:
+    """The image's grid in NIfTI's frame, whose first two axes run against those of ITK's."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def _read(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.metrics import overlap_metrics
 from sparse_annotation_tools.prediction_source import embeddings_behind
 from sparse_annotation_tools.report.case_volumes import CaseVolumes, RawDataset
+from sparse_annotation_tools.report.cuts import box_of_labels, cut, largest_slice, plane_between
 from sparse_annotation_tools.report.palette import class_colour, new_figure
 
 Array = NDArray[Any]
@@ -100,7 +100,7 @@ def _rows(cases: Iterable[CaseVolumes], classes: Classes) -> list[tuple[str, lis
     rows = []
     for case in cases:
         if case.planes:
-            seen_on = _VIEW_OF_AXIS[_plane_between(case)[0]]
+            seen_on = _VIEW_OF_AXIS[plane_between(case)[0]]
             rows.append(
                 (f"{case.name}\ndrawn, then propagated\n(seen on another {seen_on})", _labelled_panels(case, classes))
             )
@@ -121,7 +121,7 @@ def _labelled_panels(case: CaseVolumes, classes: Classes) -> list[_Panel]:
     ]
     if case.fused is not None:
         carried.append(("from all", case.fused))
-    axis, index = _plane_between(case)
+    axis, index = plane_between(case)
     for title, label in carried:
         score = "".join(f", {value}" for _, value in _scores(label, case.truth, classes))
         panels.append(_panel(case, axis, index, f"{title}{score}", filled=label, truth=case.truth))
@@ -134,30 +134,11 @@ def _predicted_panels(case: CaseVolumes) -> list[_Panel]:
     assert shown is not None  # the caller has a prediction
     panels = []
     for axis in (2, 1, 0):
-        index = _largest(shown, axis)
+        index = largest_slice(shown, axis)
         title = _VIEW_OF_AXIS[axis]
         panels.append(_panel(case, axis, index, title))
         panels.append(_panel(case, axis, index, title, outlined=case.prediction, truth=case.truth))
     return panels
-
-
-def _plane_between(case: CaseVolumes) -> tuple[int, int]:
-    """A plane halfway from an annotated one to the far end of the label: neither the best nor the worst place."""
-    plane = next((plane for plane in case.planes if plane.view == "axial"), case.planes[0])
-    # The best knowledge of where the organ ends: a label propagated from one plane may run far past it.
-    known = case.truth if case.truth is not None else case.fused
-    labels = case.propagated if known is None else (known,)
-    others = tuple(axis for axis in range(3) if axis != plane.axis)
-    occupied = np.flatnonzero(np.any([(label > 0).any(axis=others) for label in labels], axis=0))
-    if occupied.size == 0:
-        return plane.axis, plane.index
-    far = max(int(occupied[0]), int(occupied[-1]), key=lambda end: abs(end - plane.index))
-    return plane.axis, round((plane.index + far) / 2)
-
-
-def _largest(label: Array, axis: int) -> int:
-    others = tuple(other for other in range(3) if other != axis)
-    return int((label > 0).sum(axis=others).argmax())
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
@@ -193,46 +174,19 @@ def _panel(
     outlined: Array | None = None,
     truth: Array | None = None,
 ) -> _Panel:
-    box = _box(case)
+    box = box_of_labels(case)
     low, high = np.percentile(case.image, (0.5, 99.5))
     image = np.clip((case.image - low) / max(float(high - low), 1e-6), 0, 1)
     row_mm, column_mm = (step for other, step in enumerate(case.spacing_mm) if other != axis)
-    cuts = [None if volume is None else _cut(volume, axis, index, box) for volume in (filled, outlined, truth)]
+    cuts = [None if volume is None else cut(volume, (axis, index), box) for volume in (filled, outlined, truth)]
     return _Panel(
         title=title,
-        image=_cut(image, axis, index, box),
+        image=cut(image, (axis, index), box),
         aspect=row_mm / column_mm,
         filled=cuts[0],
         outlined=cuts[1],
         truth=cuts[2],
     )
-
-
-def _cut(volume: Array, axis: int, index: int, box: tuple[slice, ...]) -> Array:
-    """A plane as radiologists look at it: head or front on top, the patient's right on the left side."""
-    cut = volume[tuple(index if other == axis else part for other, part in enumerate(box))]
-    return cut if axis == 0 else cut[::-1]
-
-
-def _box(case: CaseVolumes) -> tuple[slice, ...]:
-    """The box of all labels, with half its size around it, so that small organs in large scans are seen."""
-    labels = [*case.propagated, case.annotation, case.fused, case.prediction, case.truth]
-    anything = np.zeros(case.image.shape, bool)
-    for label in labels:
-        if label is not None:
-            anything |= label > 0
-    if not anything.any():
-        return tuple(slice(None) for _ in range(3))
-    sides = []
-    for axis, positions in enumerate(np.nonzero(anything)):
-        first, last = int(positions.min()), int(positions.max())
-        margin = math.ceil(max((last - first + 1) / 2, 10 / case.spacing_mm[axis]))
-        sides.append(slice(max(first - margin, 0), last + margin + 1))
-    # Every annotated plane is shown, even an empty one far from the organ.
-    for plane in case.planes:
-        side = sides[plane.axis]
-        sides[plane.axis] = slice(min(side.start, plane.index), max(side.stop, plane.index + 1))
-    return tuple(sides)
 
 
 # --- drawing ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from nnunetv2_rada import demo
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, _last_words, demo_stages, dice_table, open_folder
+from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, last_words, demo_stages, dice_table, open_folder
 from nnunetv2_rada.stages import Console
 from sparse_annotation_tools.errors import UserError
 
@@ -125,7 +125,7 @@ def test_the_training_log_is_summarised() -> None:
 )
 def test_a_line_of_output_is_shortened(line: str, shown: str | None) -> None:
     """Time stamps and bars go, decoration is not shown at all."""
-    assert _last_words(line) == shown
+    assert last_words(line) == shown
 
 
 def test_the_dice_table_has_a_line_per_case_and_shows_missing_numbers() -> None:

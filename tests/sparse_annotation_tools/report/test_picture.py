@@ -151,7 +151,7 @@ def test_panels_are_to_scale_and_head_up(tmp_path: Path) -> None:
     aspects = [_panel(case, axis, 8, "").aspect for axis in range(3)]
     assert aspects == pytest.approx([2.0 / 2.5, 4.0 / 2.5, 4.0 / 2.0])
     gradient = np.broadcast_to(np.arange(SHAPE[0], dtype=np.float32)[:, None, None], SHAPE)
-    upright = type(case)(name="gradient", image=gradient, spacing_mm=SPACING_MM)
+    upright = type(case)(name="gradient", image=gradient, spacing_mm=SPACING_MM, affine=np.eye(4))
     for axis in (1, 2):
         panel = _panel(upright, axis, 8, "")
         assert panel.image[0].mean() > panel.image[-1].mean()
@@ -159,12 +159,12 @@ def test_panels_are_to_scale_and_head_up(tmp_path: Path) -> None:
 
 def test_propagation_is_judged_on_a_plane_through_the_organ(tmp_path: Path) -> None:
     """A label that runs past the organ does not drag the plane out of it, and an annotated plane is not shown again."""
-    from sparse_annotation_tools.report.picture import _plane_between
+    from sparse_annotation_tools.report.cuts import plane_between
 
     case = RawDataset(_make_dataset(tmp_path)).read("train")
     assert case.fused is not None
     runaway = np.ones_like(case.fused)
-    axis, index = _plane_between(replace(case, propagated=(runaway,) * 3))
+    axis, index = plane_between(replace(case, propagated=(runaway,) * 3))
     assert (np.moveaxis(case.fused, axis, 0)[index] > 0).any()
     assert (axis, index) not in {(plane.axis, plane.index) for plane in case.planes}
 
