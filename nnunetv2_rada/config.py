@@ -34,6 +34,8 @@ class Config:
     """How skips join the decoder: `add` (the code) or `concat` (the paper's appendix)."""
     updates: str = "joint"
     """`joint`: one batch for all networks (Algorithm 1). `sequential`: a batch each, one after the other (the code)."""
+    output_bias: str = "shares"
+    """Bias of the output at the start: the logarithm of each class's share of annotated voxels, or `random`."""
     stochastic_passes: int = 8
     """Passes T behind the predictive entropy."""
     stochastic_norm: str = "running"
@@ -153,6 +155,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "backbone": ("vnet", "plans"),
     "skip": ("add", "concat"),
     "updates": ("joint", "sequential"),
+    "output_bias": ("shares", "random"),
     "stochastic_norm": ("running", "batch"),
     "augmentation": ("nnunet", "rot90_flip"),
     "image_embedding": ("pooled", "per_case"),

@@ -19,6 +19,8 @@ class MethodNetwork(nn.Module):
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
+        self.has_loaded_weights = False
+        """Whether its weights came from a checkpoint, of this run or (-pretrained_weights) of another."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [B, N, X, Y, Z], a fresh tensor (nnU-Net writes into it)."""
@@ -30,4 +32,5 @@ class MethodNetwork(nn.Module):
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load what `state_dict` returned."""
+        self.has_loaded_weights = True
         return self.method.networks.load_state_dict(state_dict, strict=strict, assign=assign)

@@ -24,6 +24,7 @@ from nnunetv2_rada.checkpoint import EPOCH_OUTPUTS, METHOD_STATE, SECTION, read_
 from nnunetv2_rada.clean_exit import ends_cleanly
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
+from nnunetv2_rada.data.class_shares import class_shares
 from nnunetv2_rada.data.loader import Stream, TwoStreamLoader, start_loader
 from nnunetv2_rada.data.quarter_turns import QuarterTurnsAndFlip, initial_patch
 from nnunetv2_rada.data.rada_folder import sync_rada_folder
@@ -156,8 +157,12 @@ class nnUNetTrainerRADA(nnUNetTrainer):
     @property
     def method(self) -> Method:
         """The training method behind nnU-Net's network."""
-        module = self.network.module if self.is_ddp else self.network
-        return module.method
+        return self.method_network.method
+
+    @property
+    def method_network(self) -> MethodNetwork:
+        """The network that nnU-Net sees, out of its wrapper for several GPUs."""
+        return self.network.module if self.is_ddp else self.network
 
     def configure_optimizers(self) -> tuple[OptimizerSet, RatePerIteration]:
         """Return the method's own optimizers; the method sets their rates at every iteration."""
@@ -264,6 +269,11 @@ class nnUNetTrainerRADA(nnUNetTrainer):
                 self.prompts, self.config, self.labelled_training_cases, self.print_to_log_file
             )
             self.method.prompts.assign(text=text, image=image)
+        if self.config.output_bias == "shares" and not self.method_network.has_loaded_weights:
+            side = Path(self.preprocessed_dataset_folder) / SIDE_FOLDER
+            shares = class_shares(side, self.labelled_training_cases, len(self.cases.classes) + 1)
+            self.method.assign_class_shares(shares)
+            self.print_to_log_file("Share of each class in annotated voxels:", [round(s, 4) for s in shares.tolist()])
         self.print_to_log_file(f"RADA config: {self.config.to_json()}")
         self.print_to_log_file(f"Embeddings: {self.section.encoder}")
 

@@ -10,7 +10,12 @@ from nnunetv2_rada.stock import nnUNetTrainerStock
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 
 # Where the paper is silent, both presets do as the code that it builds on.
-_SILENT = {"stochastic_norm": "batch", "augmentation": "rot90_flip", "gradient_clip": None}
+_SILENT = {
+    "stochastic_norm": "batch",
+    "augmentation": "rot90_flip",
+    "gradient_clip": None,
+    "output_bias": "random",
+}
 
 # The compared methods know annotated planes and nothing of prompts.
 _SPARSE = {"text_prompt": False, "image_prompt": False, "pseudo_labels": "none"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,23 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def learning_rate(self, iteration: int) -> dict[str, float]:
         """Return the learning rate of each optimizer for this iteration."""
+
+    @torch.no_grad()
+    def assign_class_shares(self, shares: Tensor) -> None:
+        """Let every network begin by predicting each class as often as it is annotated.
+
+        Departure from the paper, which says nothing on initialisation: with PyTorch's own, a network first learns that
+        nearly all is background, for hundreds of iterations where foreground is rare. There the gradient of the Dice
+        loss has died, and at a small budget the network never leaves it. Every network ends in a 1x1x1 convolution
+        `output`, whose bias starts at the logarithm of the shares (as in focal loss, Lin et al. 2017, section 4.1).
+
+        Args:
+            shares: [N] of each class, background first; positive.
+        """
+        log_shares = shares.log()
+        for network in self.networks.values():
+            bias = cast("Tensor", cast("nn.Conv3d", network.output).bias)
+            bias.copy_(log_shares - log_shares.mean())
 
     def method_state(self) -> dict[str, Any]:
         """State that is neither network weights nor optimizers."""

@@ -208,3 +208,19 @@ def test_registered_labels_are_an_option(name: str, make_batch: MakeBatch) -> No
     assert losses[0] != losses[1]
     with pytest.raises(UserError, match=r"set pseudo_labels to none .* or fused"):
         make(name, pseudo_labels="per_view")
+
+
+@each_method
+def test_networks_begin_with_the_shares_of_the_classes(name: str, make_batch: MakeBatch) -> None:
+    """Mean predicted probability of each class; PyTorch's own bias predicts all classes alike."""
+    shares = torch.tensor([0.9, 0.07, 0.03])
+    method, image = make(name, num_classes=3), make_batch().image
+
+    def predicted() -> Tensor:
+        with torch.no_grad():
+            return method.predict(image).softmax(dim=1).mean(dim=(0, 2, 3, 4))
+
+    before = predicted()
+    method.assign_class_shares(shares)
+    assert (predicted() - shares).abs().max() < 0.15
+    assert (before - shares).abs().max() > 0.3
