@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,12 @@ class Config:
     """Passes T behind the predictive entropy."""
     stochastic_norm: str = "running"
     """BatchNorm in passes without gradient: `running` statistics, or those of the `batch` (the code)."""
+    stochastic_noise: str = "each"
+    """Noise on the input of the stochastic passes: `each` its own (the code), or `shared`: the encoder runs once."""
+    guidance: str = "offset"
+    """What the prompts do: `offset` shifts each class's logit (the paper), `film` modulates the bottleneck as well."""
+    refresh_after: float = 1.0
+    """Share of training after which confident predictions replace less trusted propagated labels; 1 is never."""
     augmentation: str = "nnunet"
     """`nnunet`, or `rot90_flip`: quarter turns and flips in the axial plane alone (the code)."""
     max_patch_voxels: int = 112 * 112 * 80
@@ -92,6 +98,7 @@ class Config:
         _check("stochastic_passes", self.stochastic_passes, self.stochastic_passes >= 1, "at least 1")
         for name, allowed in _CHOICES.items():
             _check(name, getattr(self, name), getattr(self, name) in allowed, _one_of(allowed))
+        _check("refresh_after", self.refresh_after, 0 <= self.refresh_after <= 1, "from 0 to 1")
         _check("checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "at least 0")
         _check(
             "alpha",
@@ -136,7 +143,7 @@ class Config:
     def overridden_by_file(self, path: str | Path) -> Config:
         """Return a copy with the settings of a JSON file applied (`RADA_CONFIG`)."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = load_json(Path(path))
         except FileNotFoundError:
             raise UserError(
                 f"RADA_CONFIG names {path}, which does not exist; give a JSON file or unset RADA_CONFIG"
@@ -156,6 +163,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "skip": ("add", "concat"),
     "updates": ("joint", "sequential"),
     "output_bias": ("shares", "random"),
+    "stochastic_noise": ("each", "shared"),
+    "guidance": ("offset", "film"),
     "stochastic_norm": ("running", "batch"),
     "augmentation": ("nnunet", "rot90_flip"),
     "image_embedding": ("pooled", "per_case"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -37,9 +37,13 @@ class PlannedBackbone(Backbone):
         self.bottleneck_dropout = nn.Dropout3d(DROPOUT)
         self.decoder_dropout = nn.Dropout3d(DROPOUT)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (bottleneck, decoder) for image [B, C, X, Y, Z], whose sides the planned strides divide."""
-        *skips, bottleneck = self.encoder(image)
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Return the planned encoder's maps for image [B, C, X, Y, Z], whose sides the planned strides divide."""
+        return list(self.encoder(image))
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return (bottleneck, decoder), both after dropout."""
+        *skips, bottleneck = maps
         bottleneck = self.bottleneck_dropout(bottleneck)
         return bottleneck, self.decoder_dropout(self.decoder([*skips, bottleneck]))
 

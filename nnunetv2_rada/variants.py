@@ -37,6 +37,14 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "RADA with one label for all views, voted from all annotated slices (beyond the paper).",
         {"pseudo_labels": "fused"},
     ),
+    "nnUNetTrainerRADA_FiLM": (
+        "RADA with prompts that also scale and shift the bottleneck (beyond the paper).",
+        {"guidance": "film"},
+    ),
+    "nnUNetTrainerRADA_Refreshed": (
+        "RADA whose propagated labels give way to the networks' own confident predictions (beyond the paper).",
+        {"refresh_after": 0.3},
+    ),
     "nnUNetTrainerSGTC": (
         "SGTC: three networks with the text prompt, each of which sees two of three annotated planes; no registration.",
         {"image_prompt": False, "pseudo_labels": "none", "planes": "pair"},

@@ -7,7 +7,7 @@ Shape suffixes: L labelled samples, B all samples, V views (networks), C image c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -84,6 +84,9 @@ class Batch:
         )
 
 
+Modulate = Callable[[Tensor], Tensor]
+
+
 class Backbone(nn.Module, ABC):
     """An encoder-decoder that hands out its bottleneck and its last decoder map, both after dropout."""
 
@@ -93,8 +96,17 @@ class Backbone(nn.Module, ABC):
     """Channels of the decoder map."""
 
     @abstractmethod
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (bottleneck [B, *, x, y, z], decoder [B, *, X, Y, Z]) for image [B, C, X, Y, Z]."""
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Return the encoder's maps for image [B, C, X, Y, Z], the bottleneck last; dropout has no part in them."""
+
+    @abstractmethod
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return (bottleneck [B, *, x, y, z], decoder [B, *, X, Y, Z]) for what `encode` returned, which is kept."""
+
+    def forward(self, image: Tensor, modulate: Modulate | None = None) -> tuple[Tensor, Tensor]:
+        """Return (bottleneck, decoder); `modulate` changes the bottleneck before it is decoded."""
+        *skips, bottleneck = self.encode(image)
+        return self.decode([*skips, bottleneck if modulate is None else modulate(bottleneck)])
 
 
 MakeBackbone = Callable[[], Backbone]

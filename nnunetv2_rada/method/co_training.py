@@ -22,6 +22,7 @@ from sparse_annotation_tools.errors import UserError
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
+CONFIDENT = 0.9  # mean probability of the networks from which their prediction may replace a propagated label
 
 
 class CoTraining(Method):
@@ -68,6 +69,8 @@ class CoTraining(Method):
         if config.inference not in ("ensemble", *self.views):
             raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.views)}")
 
+        if config.refresh_after < 1 and config.updates == "sequential":
+            raise UserError("refresh_after asks all networks at once, but updates is sequential; set updates to joint")
         if config.planes == "pair" and config.pseudo_labels != "none":
             raise UserError(
                 f"planes is pair, but pseudo_labels is {config.pseudo_labels}: registered labels hold all planes; "
@@ -83,7 +86,8 @@ class CoTraining(Method):
 
     def make_network(self, backbone: Backbone, prompts: Prompts | None) -> nn.Module:
         """Return one network; it maps an image (and embeddings) to logits."""
-        return GuidedNetwork(backbone, num_classes=self.num_classes, prompts=prompts)
+        modulated = self.config.guidance == "film"
+        return GuidedNetwork(backbone, num_classes=self.num_classes, prompts=prompts, modulated=modulated)
 
     @property
     def prompts(self) -> Prompts | None:
@@ -109,6 +113,7 @@ class CoTraining(Method):
             b=schedules.peer_weight(iteration, total, config.beta_schedule),
             alpha=schedules.distance_decay(iteration, total, config.alpha),
             threshold=schedules.entropy_threshold(iteration, total, self.num_classes),
+            refreshes=iteration >= config.refresh_after * total,
         )
         self.record("beta", 2 * now.b)
         self.record("alpha", now.alpha)
@@ -122,9 +127,10 @@ class CoTraining(Method):
         # max is argmax here, ten times faster on CPU.
         pseudo = {view: own[batch.num_labelled :].detach().max(dim=1).indices for view, own in logits.items()}
         self._record_trusted(trusted.values())
+        agreed = mean_probability(logits.values(), batch.num_labelled) if now.refreshes else None
         for view in self.views:
             # pop: the last reference but the loss, so the graph goes with this network's update.
-            yield view, self._loss(view, logits.pop(view), batch, pseudo, trusted, now)
+            yield view, self._loss(view, logits.pop(view), batch, pseudo, trusted, now, agreed)
 
     def _sequential_step(self, batch: Batch, now: _Schedules) -> Iterator[tuple[str, Tensor]]:
         """Each network on a batch of its own, taught by its peers as they are by then (the paper's code base)."""
@@ -149,8 +155,12 @@ class CoTraining(Method):
         pseudo: Mapping[str, Tensor],
         trusted: Mapping[str, Tensor],
         now: _Schedules,
+        agreed: Tensor | None = None,
     ) -> Tensor:
-        """L_total of one network from its logits [B, N, X, Y, Z] and its peers' labels on the unlabelled half."""
+        """L_total of one network from its logits [B, N, X, Y, Z] and its peers' labels on the unlabelled half.
+
+        `agreed` [L, N, X, Y, Z] is the networks' mean probability, where it is to replace less trusted labels.
+        """
         labelled = batch.num_labelled
         label, weight = supervision(
             batch,
@@ -159,6 +169,9 @@ class CoTraining(Method):
             pseudo_labels=self.config.pseudo_labels,
             planes=self.config.planes,
         )
+        if agreed is not None:
+            off_planes = (batch.annotation < 0) & (batch.label >= 0).any(dim=1)
+            label, weight = refreshed(label, weight, agreed, where=off_planes)
         supervised = supervised_loss(logits[:labelled], label, weight)
         peers = _sum_peer_losses(logits[labelled:], view, pseudo, trusted)
         loss = (1 - (len(self.views) - 1) * now.b) * supervised + now.b * peers
@@ -183,6 +196,7 @@ class CoTraining(Method):
             passes=self.config.stochastic_passes,
             image_embedding=_unlabelled_embedding(batch),
             norm=self.config.stochastic_norm,
+            noise=self.config.stochastic_noise,
         )
         return entropy < now.threshold
 
@@ -200,11 +214,12 @@ class CoTraining(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class _Schedules:
-    """What the schedules give for one iteration: peer weight, distance decay, entropy threshold."""
+    """What the schedules give for one iteration: peer weight, distance decay, entropy threshold, refreshed labels."""
 
     b: float
     alpha: float
     threshold: float
+    refreshes: bool
 
 
 def _unlabelled_embedding(batch: Batch) -> Tensor | None:
@@ -231,6 +246,24 @@ def supervision(
         weight = alpha ** batch.distance[:, v].float()
     weight = torch.where(annotated, 1, torch.where(propagated >= 0, weight, 0))
     return torch.where(annotated, batch.annotation, propagated), weight
+
+
+@torch.no_grad()
+def mean_probability(logits: Iterable[Tensor], num_labelled: int) -> Tensor:
+    """Return the networks' mean softmax [L, N, X, Y, Z] on the labelled half."""
+    return torch.stack([own[:num_labelled].detach().float().softmax(dim=1) for own in logits]).mean(dim=0)
+
+
+def refreshed(label: Tensor, weight: Tensor, agreed: Tensor, *, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Return label and weight [L, X, Y, Z] in which the networks' own prediction replaced less trusted labels.
+
+    Beyond the paper, whose propagated labels stay as they are. A voxel takes the class that the networks' mean
+    probability `agreed` [L, N, X, Y, Z] favours, and that probability as its weight, if it is above both `CONFIDENT`
+    and the voxel's weight. `where` [L, X, Y, Z] holds the voxels of the scan that nobody annotated.
+    """
+    probability, favoured = agreed.max(dim=1)
+    takes = where & (probability > weight.clamp(min=CONFIDENT))
+    return torch.where(takes, favoured.to(label.dtype), label), torch.where(takes, probability, weight)
 
 
 def in_own_pair(batch: Batch, v: int) -> Tensor:

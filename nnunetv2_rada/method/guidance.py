@@ -6,12 +6,14 @@ Shape suffixes: B samples, K foreground classes, N = K + 1 outputs (background f
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnunetv2_rada.method.base import Backbone
+from nnunetv2_rada.method.base import Backbone, Modulate
 
 FEATURE_CHANNELS = 256  # of f_img and of E_ra; they do not scale with the base filters
 GAMMA_CHANNELS = 8  # of gamma and Z
@@ -131,6 +133,34 @@ class Guidance(nn.Module):
         return gamma
 
 
+class FiLM(nn.Module):
+    """Scale and shift of every channel of the bottleneck, from the prompts and the bottleneck itself.
+
+    Beyond the paper, whose guidance shifts each class's logit and nothing else; this reaches what the decoder makes of
+    an image. Feature-wise linear modulation, Perez et al. 2018; it begins as the identity.
+    """
+
+    def __init__(self, *, bottleneck_channels: int, prompts: Prompts) -> None:
+        super().__init__()
+        self.prompts = prompts
+        self.norm = _group_norm(bottleneck_channels)
+        self.image_feature = nn.Linear(bottleneck_channels, FEATURE_CHANNELS)
+        self.adapter = Adapter(prompts.dim)
+        self.hidden = nn.Linear(2 * FEATURE_CHANNELS, FEATURE_CHANNELS)
+        self.scale_and_shift = nn.Linear(FEATURE_CHANNELS, 2 * bottleneck_channels)
+        nn.init.zeros_(self.scale_and_shift.weight)
+        nn.init.zeros_(self.scale_and_shift.bias)
+
+    def forward(self, bottleneck: Tensor, image_embedding: Tensor | None = None) -> Tensor:
+        """Return the bottleneck [B, C, x, y, z], modulated; several classes' E_ra are averaged."""
+        f_img = self.image_feature(F.relu(self.norm(bottleneck)).mean(dim=(2, 3, 4)))  # [B, 256]
+        e_ra = self.adapter(self.prompts(image_embedding)).expand(len(f_img), -1, -1).mean(dim=1)  # [B, 256]
+        hidden = F.relu(self.hidden(torch.cat([f_img, e_ra], dim=1)))
+        scale, shift = self.scale_and_shift(hidden)[:, :, None, None, None].chunk(2, dim=1)
+        modulated: Tensor = bottleneck * (1 + scale) + shift
+        return modulated
+
+
 class GuidedNetwork(nn.Module):
     """One sub-network: backbone, guidance and head, logits = W(Z + gamma) + b (eq. 5).
 
@@ -145,11 +175,19 @@ class GuidedNetwork(nn.Module):
         backbone: Gives the bottleneck and the last decoder map.
         num_classes: N, background included.
         prompts: The embeddings, shared by all networks; None builds a network without any guidance.
+        modulated: Whether the prompts also scale and shift the bottleneck (`FiLM`).
     """
 
-    def __init__(self, backbone: Backbone, *, num_classes: int, prompts: Prompts | None) -> None:
+    def __init__(
+        self, backbone: Backbone, *, num_classes: int, prompts: Prompts | None, modulated: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.film = (
+            FiLM(bottleneck_channels=backbone.bottleneck_channels, prompts=prompts)
+            if modulated and prompts is not None
+            else None
+        )
         self.guidance = (
             Guidance(bottleneck_channels=backbone.bottleneck_channels, prompts=prompts) if prompts is not None else None
         )
@@ -164,7 +202,26 @@ class GuidedNetwork(nn.Module):
 
     def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
         """Return logits [B, N, X, Y, Z] for image [B, C, X, Y, Z]; `image_embedding` as for `Prompts.forward`."""
-        bottleneck, decoder = self.backbone(image)
+        bottleneck, decoder = self.backbone(image, self._modulation(image_embedding))
+        return self._logits(bottleneck, decoder, image_embedding)
+
+    def encode(self, image: Tensor, image_embedding: Tensor | None = None) -> list[Tensor]:
+        """Return what dropout has no part in; `decode` makes logits of it, another time with another mask."""
+        *skips, bottleneck = self.backbone.encode(image)
+        modulate = self._modulation(image_embedding)
+        return [*skips, bottleneck if modulate is None else modulate(bottleneck)]
+
+    def decode(self, maps: Sequence[Tensor], image_embedding: Tensor | None = None) -> Tensor:
+        """Return logits [B, N, X, Y, Z] for what `encode` returned."""
+        bottleneck, decoder = self.backbone.decode(maps)
+        return self._logits(bottleneck, decoder, image_embedding)
+
+    def _modulation(self, image_embedding: Tensor | None) -> Modulate | None:
+        if self.film is None:
+            return None
+        return partial(self.film, image_embedding=image_embedding)
+
+    def _logits(self, bottleneck: Tensor, decoder: Tensor, image_embedding: Tensor | None) -> Tensor:
         features = F.relu_(self.head_norm(decoder)).flatten(2)  # [B, F, V] with V = XYZ
         assert self.head.bias is not None
         w = self.output.weight.flatten(1)  # [N, 8]

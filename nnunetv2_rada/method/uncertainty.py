@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +42,30 @@ def add_noise(image: Tensor) -> Tensor:
     return torch.randn_like(image).mul_(NOISE_SD).clamp_(-NOISE_LIMIT, NOISE_LIMIT).add_(image)
 
 
+class EncodeDecode(Protocol):
+    """A network in two halves, the first of which has no dropout."""
+
+    def encode(self, image: Tensor, image_embedding: Tensor | None = None) -> list[Tensor]:
+        """Return the first half's maps."""
+
+    def decode(self, maps: Sequence[Tensor], image_embedding: Tensor | None = None) -> Tensor:
+        """Return logits."""
+
+
 @torch.no_grad()
 def predictive_entropy(
-    network: nn.Module, image: Tensor, *, passes: int, image_embedding: Tensor | None = None, norm: str = "running"
+    network: nn.Module,
+    image: Tensor,
+    *,
+    passes: int,
+    image_embedding: Tensor | None = None,
+    norm: str = "running",
+    noise: str = "each",
 ) -> Tensor:
     """Return the entropy [B, X, Y, Z], in nats, of the mean softmax over `passes` stochastic passes.
+
+    Departure from the paper with `noise="shared"`: its passes differ by dropout and by noise on the input; here all
+    passes see the same noise, so the half of the network in front of the first dropout runs once for all.
 
     Args:
         network: Maps (image, image_embedding) to logits [B, N, X, Y, Z]; its mode is restored.
@@ -53,16 +73,28 @@ def predictive_entropy(
         passes: T of the paper.
         image_embedding: [B, K, D] or None, handed to `network`.
         norm: Statistics of BatchNorm, see `stochastic_mode`.
+        noise: `each` pass its own, or `shared` by all; then `network` must be an `EncodeDecode`.
     """
     if passes < 1:
         raise ValueError(f"passes must be at least 1; got {passes}")
     mean = image.new_zeros(())
     with stochastic_mode(network, norm):
+        if noise == "shared":
+            halves = cast("EncodeDecode", network)
+            maps = halves.encode(add_noise(image), image_embedding)
+            for _ in range(passes):
+                mean = mean + halves.decode(maps, image_embedding).float().softmax(dim=1) / passes
+            return entropy_of(mean)
         for start in range(0, passes, PASSES_AT_ONCE):
             copies = min(PASSES_AT_ONCE, passes - start)
             noisy = add_noise(image.repeat(copies, 1, 1, 1, 1))
             own = None if image_embedding is None else image_embedding.repeat(copies, 1, 1)
             probability = network(noisy, own).float().softmax(dim=1)
             mean = mean + probability.reshape(copies, len(image), *probability.shape[1:]).sum(dim=0) / passes
-    entropy: Tensor = torch.special.entr(mean).sum(dim=1)
+    return entropy_of(mean)
+
+
+def entropy_of(probability: Tensor) -> Tensor:
+    """Return the entropy [B, X, Y, Z], in nats, of probabilities [B, N, X, Y, Z]."""
+    entropy: Tensor = torch.special.entr(probability).sum(dim=1)
     return entropy

@@ -5,6 +5,7 @@ Shape suffixes: B samples, C input channels, F base filters, XYZ space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -95,8 +96,8 @@ class VNet(Backbone):
         self.bottleneck_dropout = nn.Dropout3d(dropout)
         self.decoder_dropout = nn.Dropout3d(dropout)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bottleneck [B, 16F, X/16, Y/16, Z/16] and decoder [B, F, X, Y, Z] maps, both after dropout.
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Return the maps of the five stages, [B, F, X, Y, Z] to [B, 16F, X/16, Y/16, Z/16].
 
         Raises:
             ValueError: a side of `image` [B, C, X, Y, Z] is not a multiple of 16.
@@ -105,14 +106,17 @@ class VNet(Backbone):
             raise ValueError(f"each side of the image must be a multiple of {DIVISOR}; got {tuple(image.shape[2:])}")
         if image.device.type == "cpu":  # every map follows the image's memory format; a step costs a quarter less
             image = image.to(memory_format=torch.channels_last_3d)
-        x = self.encoder[0](image)
-        skips = []
+        maps = [self.encoder[0](image)]
         for down, block in zip(self.down, self.encoder[1:], strict=True):
-            skips.append(x)
-            x = block(down(x))
-        bottleneck = x = _drop(self.bottleneck_dropout, x)
-        for up, block in zip(self.up, self.decoder, strict=True):
-            x = block(self._join(up(x), skips.pop()))
+            maps.append(block(down(maps[-1])))
+        return maps
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the bottleneck [B, 16F, X/16, Y/16, Z/16] and decoder [B, F, X, Y, Z] maps, both after dropout."""
+        *skips, x = maps
+        bottleneck = x = self.bottleneck_dropout(x)
+        for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            x = block(self._join(up(x), skip))
         return bottleneck, _drop(self.decoder_dropout, x)
 
     def _join(self, x: Tensor, skip: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ class _TwoConvs(Backbone):
         super().__init__()
         self.down, self.up = nn.Conv3d(1, 24, 2, stride=2), nn.ConvTranspose3d(24, 20, 2, stride=2)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        bottleneck = self.down(image)
-        return bottleneck, self.up(bottleneck)
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [self.down(image)]
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        return maps[-1], self.up(maps[-1])
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
