@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from nnunetv2_rada.config import Config
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import CasesFile
 
@@ -79,7 +79,7 @@ def stored_section(model_folder: Path, configuration: str) -> PlanSection | None
     if not any(model_folder.glob("fold_*/checkpoint_*.pth")):
         return None
     try:
-        plans = json.loads((model_folder / "plans.json").read_text(encoding="utf-8"))
+        plans = load_json(model_folder / "plans.json")
         return PlanSection.from_json(plans["configurations"][configuration]["rada"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def read_centres_file(path: Path) -> dict[str, Point]:
         try:
             case = row["case"].strip()
             r, a, s = (float(row[column]) for column in "ras")
+            if not (math.isfinite(r) and math.isfinite(a) and math.isfinite(s)):
+                raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UserError(f"--centres {path} line {number} is not understood, {_EXPECTED}") from None
         if case in centres:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from sparse_annotation_tools.case_check import CaseReport, check_test_case, check_training_case
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.findings import Finding
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.label_maps import Labels
 from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.preprocessed_check import Preprocessed
@@ -177,7 +177,7 @@ class _RawDataset:
     def folds(self) -> Iterator[Finding]:
         """Whether the folds hold the dataset's cases, and each trains on every class."""
         try:
-            folds = json.loads(self.rada.splits_file.read_text(encoding="utf-8"))
+            folds = load_json(self.rada.splits_file)
             listed = [({*fold["train"]}, {*fold["val"]}) for fold in folds]
         except (OSError, ValueError, TypeError, KeyError) as error:
             yield self._wrong("folds", f"rada/splits_final.json cannot be read ({error!r})")

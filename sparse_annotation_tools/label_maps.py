@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.schema import IGNORE
 from sparse_annotation_tools.volumes import SUFFIXES, read_label, stem_of
 
@@ -39,8 +39,8 @@ class Labels:
             UserError: the file cannot be read, or a class is a region (a list of values).
         """
         try:
-            labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
-            regions = [name for name, value in labels.items() if not isinstance(value, int)]
+            labels: dict[str, Any] = load_json(path)["labels"]
+            regions = [name for name, value in labels.items() if type(value) is not int]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} has no readable labels ({error!r}), expected an nnU-Net dataset.json; "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from sparse_annotation_tools.json_files import load_json
 
 
 def embeddings_behind(predictions: Path) -> str | None:
@@ -19,7 +20,7 @@ def embeddings_behind(predictions: Path) -> str | None:
         it: predictions of other tools, or of other trainers.
     """
     try:
-        plans = json.loads((predictions / "plans.json").read_text(encoding="utf-8"))
+        plans = load_json(predictions / "plans.json")
         sections = [configuration.get("rada", {}) for configuration in plans["configurations"].values()]
         encoders = [str(section["encoder"]) for section in sections if "encoder" in section]
     except (OSError, ValueError, LookupError, AttributeError, TypeError):

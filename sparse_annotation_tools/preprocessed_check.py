@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sparse_annotation_tools.case_check import CaseReport
 from sparse_annotation_tools.findings import Finding
 from sparse_annotation_tools.fingerprint import FILE_NAME as FINGERPRINT
 from sparse_annotation_tools.fingerprint import make_fingerprint
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.lost_planes import lost_planes
 from sparse_annotation_tools.schema import CasesFile
 
@@ -159,6 +159,6 @@ def _difference(found: Mapping[str, Mapping[str, float]], expected: Mapping[str,
 def _json(path: Path) -> Any:
     """Return the content of a JSON file, None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path)
     except (OSError, ValueError):
         return None

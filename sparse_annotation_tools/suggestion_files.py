@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.atomic import write_json, write_text
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.planes import Plane
 from sparse_annotation_tools.report.slice_picture import SuggestionPicture
 from sparse_annotation_tools.schema import VIEWS
@@ -32,7 +33,7 @@ from sparse_annotation_tools.volumes import (
     write_label,
 )
 
-DRAWN, SUGGESTED = "drawn", "suggested"
+STATES = DRAWN, SUGGESTED = "drawn", "suggested"
 COLUMNS = ("case", "view", "index", "state", "score", "ras_mm", "itk_snap")
 """Of planes.csv. `rada-make-sparse-dataset --planes` reads the first three."""
 
@@ -78,6 +79,13 @@ class ListedSlice:
             itk_snap=f"{'zyx'[axis]} {index + 1}",
         )
 
+    def is_whole(self) -> bool:
+        """Whether everything has its type, and view, axis and state are some that there are."""
+        numbers = [type(number) is int and number >= 0 for number in (self.axis, self.index)]
+        texts = [isinstance(text, str) for text in (self.ras_mm, self.itk_snap)]
+        score = type(self.score) in (int, float) and 0 <= self.score < math.inf
+        return all((*numbers, *texts, score, self.axis in range(3), self.view in VIEWS, self.state in STATES))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -96,6 +104,11 @@ class Record:
     rule: str
     slices: tuple[ListedSlice, ...]
     label_sha256: str = ""
+
+    def is_whole(self) -> bool:
+        """Whether everything has its type, and views, axes and states are some that there are."""
+        texts = (self.case, self.made_from, self.rule, self.label_sha256)
+        return all(isinstance(text, str) for text in texts) and all(each.is_whole() for each in self.slices)
 
     @property
     def suggested(self) -> list[ListedSlice]:
@@ -145,11 +158,12 @@ class SuggestionFolder:
     def record(self, case: str) -> Record | None:
         """Return what an earlier run noted, or None."""
         try:
-            content: dict[str, Any] = json.loads(self._record_file(case).read_text(encoding="utf-8"))
+            content: dict[str, Any] = load_json(self._record_file(case))
             slices = tuple(ListedSlice(**each) for each in content.pop("slices"))
-            return Record(slices=slices, **content)
-        except (OSError, ValueError, KeyError, TypeError):
+            record = Record(slices=slices, **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+        return record if record.case == case and record.is_whole() else None
 
     def is_complete(self, record: Record) -> bool:
         """Whether the files of this record are there; the label map may have been painted on, or replaced, since."""

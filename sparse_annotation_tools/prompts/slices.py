@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.templates import modality_family
 from sparse_annotation_tools.schema import AnnotatedSlice, Case, CasesFile
@@ -123,7 +123,7 @@ def foreground_classes(cases_file: CasesFile) -> dict[str, int]:
 def _read_dataset_json(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = load_json(path)
     except FileNotFoundError:
         raise UserError(f"{path} not found; give the id of a dataset made with rada-make-sparse-dataset") from None
     except ValueError as error:

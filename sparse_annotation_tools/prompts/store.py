@@ -304,7 +304,7 @@ def _check_field(path: Path, field: str, ok: bool, expected: str) -> None:
 def _class_names(path: Path, text: str) -> tuple[str, ...]:
     try:
         names = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: metadata field classes is {text!r}, expected a JSON list of class names; {_REMAKE}")
