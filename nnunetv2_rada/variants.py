@@ -49,9 +49,21 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "SGTC: three networks with the text prompt, each of which sees two of three annotated planes; no registration.",
         {"image_prompt": False, "pseudo_labels": "none", "planes": "pair"},
     ),
+    "nnUNetTrainerSGTC_ImagePrompt": (
+        "SGTC with the image prompt as well, of whatever encoder the dataset has (Tables IV to VI).",
+        {"pseudo_labels": "none", "planes": "pair"},
+    ),
+    "nnUNetTrainerRADA_NoText": (
+        "RADA without the text prompt (Table VII).",
+        {"text_prompt": False},
+    ),
     "nnUNetTrainerDeSCO": (
         "DeSCO: two plain networks, axial and coronal, with labels registered from their own slices.",
         {"method": "desco", "networks": ["axial", "coronal"], "text_prompt": False, "image_prompt": False},
+    ),
+    "nnUNetTrainerDeSCO_AxialSagittal": (
+        "DeSCO on the two slices that the paper gave it.",
+        {"method": "desco", "networks": ["axial", "sagittal"], "text_prompt": False, "image_prompt": False},
     ),
     "nnUNetTrainerSupervised": (
         "One V-Net that learns from annotated planes alone: the floor of a comparison.",
@@ -81,6 +93,13 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "Bidirectional copy-paste on annotated planes.",
         {"method": "bcp", **_SPARSE},
     ),
+    **{
+        f"nnUNetTrainerRADA_Beta{str(beta).replace('.', '')}": (
+            f"RADA with beta fixed at {beta} (Fig. 4).",
+            {"beta_schedule": beta},
+        )
+        for beta in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+    },
 }
 
 

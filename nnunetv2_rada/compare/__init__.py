@@ -1,0 +1,1 @@
+"""`rada-compare`: the paper's comparison and ablations, rerun by one command."""

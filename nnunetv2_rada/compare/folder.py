@@ -1,0 +1,90 @@
+"""The folder that holds one comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.errors import UserError
+
+if os.name == "posix":
+    import fcntl
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonFolder:
+    """Paths of one comparison: datasets, runs, tables."""
+
+    root: Path
+
+    @property
+    def mark(self) -> Path:
+        """What the comparison was begun with; marks the folder as a comparison's."""
+        return self.root / "compare.json"
+
+    @property
+    def datasets(self) -> Path:
+        """The datasets' variants, each with nnU-Net folders of its own."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """The runs, each with an nnUNet_results of its own."""
+        return self.root / "runs"
+
+    @property
+    def speeds(self) -> Path:
+        """Trainers whose speed was measured before any run of theirs was finished."""
+        return self.root / "speeds"
+
+    def open(self, wanted: dict[str, Any]) -> None:
+        """Begin a comparison, or take up one that was begun with the same things.
+
+        Raises:
+            UserError: the folder holds something else, or a comparison of other things.
+        """
+        if not self.mark.exists():
+            if self.root.exists() and any(self.root.iterdir()):
+                raise UserError(
+                    f"{self.root} holds other files, expected a new folder or a comparison's; give another -o"
+                )
+            write_json(self.mark, wanted)
+            return
+        begun = json.loads(self.mark.read_text(encoding="utf-8"))
+        for name in {**begun, **wanted}:
+            if begun.get(name) != wanted.get(name):
+                raise UserError(
+                    f"{self.root} holds a comparison with {name} {_shown(begun.get(name))}, now "
+                    f"{_shown(wanted.get(name))}: its rows would not be comparable; give the former, or another -o"
+                )
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a folder against other processes that work on the same comparison.
+
+    Yields:
+        Whether it is held; always true after waiting. A process that dies lets go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":
+        yield True
+        return
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,92 @@
+"""All that is written about a comparison: tables and plots, from what has come out so far."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+from nnunetv2_rada.compare.comparison import Comparison
+from nnunetv2_rada.compare.folder import locked
+from nnunetv2_rada.compare.plots import draw
+from nnunetv2_rada.compare.results import RowResult, collect
+from nnunetv2_rada.compare.rows import REFERENCE, TABLES, Table
+from nnunetv2_rada.compare.tables import DIFFERENCES, SPREAD, About, write_tables
+from sparse_annotation_tools.versions import package_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Writes what is known.
+
+    Attributes:
+        comparison: the runs.
+        tables: that were asked for; others are written as well where a row of theirs has been run.
+        paper_dataset: which of the paper's datasets this is, or None.
+        settings_text: the settings of all runs in words.
+    """
+
+    comparison: Comparison
+    tables: Sequence[Table]
+    paper_dataset: str | None
+    settings_text: str
+
+    def write(self) -> None:
+        """Write results.csv, results.md and a picture of each table anew."""
+        comparison = self.comparison
+        with locked(comparison.folder.root, wait=True):
+            collected = {table.name: self._collect(table) for table in TABLES.values()}
+            wanted = [
+                (table, collected[table.name])
+                for table in TABLES.values()
+                if table in self.tables or _has_run_of_its_own(collected[table.name])
+            ]
+            reference = next(result for result in collected["I"] if result.entry.row.name == REFERENCE).scores
+            classes = list(comparison.datasets.given.cases.classes)
+            write_tables(comparison.folder.root, self._about(), wanted, reference, classes)
+            for table, results in wanted:
+                draw(comparison.folder.root / f"table_{table.name}.png", table, results, classes, reference)
+
+    def _collect(self, table: Table) -> list[RowResult]:
+        comparison = self.comparison
+        device = comparison.training.device
+        return collect(comparison.folder, table, comparison.variant, device=device, paper_dataset=self.paper_dataset)
+
+    def _about(self) -> About:
+        given, device = self.comparison.datasets.given, self.comparison.training.device
+        cases = given.cases
+        seconds = "CPU" if device == "cpu" else "GPU"
+        iterations = self.comparison.settings["num_iterations"]
+        prompts = (given.prompts or {}).get("stamp") or (given.prompts or {}).get("encoder", "none")
+        counts = f"{len(cases.labelled)} labelled, {len(cases.unlabelled)} unlabelled, {len(cases.test)} test scans"
+        return About(
+            title=f"Comparison on {given.folder.name}",
+            facts={
+                "Data": f"{counts}; annotated slices {cases.strategy}; embeddings {prompts}",
+                "Budget": f"{iterations} iterations for every row; stock nnU-Net, which trains on the labelled scans "
+                f"alone and draws no seed, gets as many {seconds} seconds as {REFERENCE}'s iterations take",
+                f"{seconds} min": "of training with its validation batches, without start-up and final validation",
+                "Settings": self.settings_text,
+                "Machine": f"{device}, {_cores()} cores, {platform.system()} {platform.machine()}; {_versions()}",
+                "Numbers": SPREAD,
+                "Differences": DIFFERENCES,
+            },
+            seconds=seconds,
+        )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_run_of_its_own(results: Sequence[RowResult]) -> bool:
+    """Whether a table has a run besides those that stand in Table I as well."""
+    in_first = {entry.row for entry in TABLES["I"].entries}
+    return any((result.scores or result.failures) and result.entry.row not in in_first for result in results)
+
+
+def _versions() -> str:
+    versions = {**package_versions(), **{name: metadata.version(name) for name in ("nnunetv2", "torch")}}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
