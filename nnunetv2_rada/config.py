@@ -50,6 +50,8 @@ class Config:
     """`nnunet`, or `rot90_flip`: quarter turns and flips in the axial plane alone (the code)."""
     max_patch_voxels: int = 112 * 112 * 80
     """Upper bound of the training patch, in voxels."""
+    optimizer: str = "paper"
+    """SGD of the `paper` (momentum .9, two steps of the rate), or of `nnunet` (Nesterov .99, polynomial rate)."""
     learning_rate: float = 0.01
     """Initial learning rate of SGD."""
     gradient_clip: float | None = 12.0
@@ -163,6 +165,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "skip": ("add", "concat"),
     "updates": ("joint", "sequential"),
     "output_bias": ("shares", "random"),
+    "optimizer": ("paper", "nnunet"),
     "stochastic_noise": ("each", "shared"),
     "guidance": ("offset", "film"),
     "stochastic_norm": ("running", "batch"),

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
@@ -16,12 +16,11 @@ from nnunetv2_rada.method.base import Backbone, Batch, MakeBackbone, Method
 from nnunetv2_rada.method.ensemble import ensemble_logits
 from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
 from nnunetv2_rada.method.losses import peer_loss, supervised_loss
+from nnunetv2_rada.method.sgd import learning_rate, make_sgd
 from nnunetv2_rada.method.uncertainty import predictive_entropy, stochastic_mode
 from nnunetv2_rada.method.vnet import VNet
 from sparse_annotation_tools.errors import UserError
 
-MOMENTUM = 0.9
-WEIGHT_DECAY = 1e-4
 CONFIDENT = 0.9  # mean probability of the networks from which their prediction may replace a propagated label
 
 
@@ -96,15 +95,11 @@ class CoTraining(Method):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One SGD per network."""
-        return {
-            view: SGD(network.parameters(), lr=self.config.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-            for view, network in self.networks.items()
-        }
+        return {view: make_sgd(network.parameters(), self.config) for view, network in self.networks.items()}
 
     def learning_rate(self, iteration: int) -> dict[str, float]:
-        """The same stepwise schedule for every network."""
-        rate = schedules.learning_rate(iteration, self.config.num_iterations, self.config.learning_rate)
-        return dict.fromkeys(self.views, rate)
+        """The same schedule for every network."""
+        return dict.fromkeys(self.views, learning_rate(iteration, self.config))
 
     def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
         """Yield L_total of each network: (1 - 2b) L_sup + b (L_peer1 + L_peer2), eq. 11; (1 - b) with one peer."""

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
 from nnunetv2_rada.method.base import Backbone, Batch, MakeBackbone, Method
-from nnunetv2_rada.method.co_training import MOMENTUM, WEIGHT_DECAY, supervision
+from nnunetv2_rada.method.co_training import supervision
 from nnunetv2_rada.method.ensemble import ensemble_logits
 from nnunetv2_rada.method.losses import supervised_loss
+from nnunetv2_rada.method.sgd import learning_rate, make_sgd
 from nnunetv2_rada.method.vnet import VNet
 from sparse_annotation_tools.errors import UserError
 
@@ -99,15 +100,11 @@ class PlainMethod(Method):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One SGD over all networks, under the method's name."""
-        rate = self.config.learning_rate
-        return {
-            self.config.method: SGD(self.networks.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-        }
+        return {self.config.method: make_sgd(self.networks.parameters(), self.config)}
 
     def learning_rate(self, iteration: int) -> dict[str, float]:
-        """The stepwise schedule of every trainer."""
-        rate = schedules.learning_rate(iteration, self.config.num_iterations, self.config.learning_rate)
-        return {self.config.method: rate}
+        """The schedule of every trainer."""
+        return {self.config.method: learning_rate(iteration, self.config)}
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the log of the networks' mean softmax [B, N, X, Y, Z], or one network's logits; in fp32."""

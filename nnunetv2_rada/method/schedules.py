@@ -71,6 +71,11 @@ def learning_rate(iteration: int, total: int, initial: float = 0.01) -> float:
     return initial * 0.1**drops
 
 
+def polynomial_learning_rate(iteration: int, total: int, initial: float = 0.01) -> float:
+    """Return nnU-Net's learning rate: initial (1 - t/total)^.9."""
+    return initial * math.pow(1 - iteration / total, 0.9)
+
+
 def entropy_threshold(iteration: int, total: int, num_classes: int) -> float:
     """Return H(t) in nats: a peer is trusted where its predictive entropy is below it (eq. 10).
 

@@ -117,3 +117,12 @@ def test_refreshing_asks_all_networks_at_once(make_small) -> None:
     """So it does not go with updates one after the other."""
     with pytest.raises(UserError, match="set updates to joint"):
         make_small(refresh_after=0.5, updates="sequential")
+
+
+@pytest.mark.parametrize(("optimizer", "momentum", "last"), [("paper", 0.9, 1e-4), ("nnunet", 0.99, 1e-2 / 150**0.9)])
+def test_the_optimizer_is_the_papers_or_nnunets(make_small, optimizer: str, momentum: float, last: float) -> None:
+    """Its momentum, and the rate at the last iteration."""
+    method = make_small(optimizer=optimizer, num_iterations=150)
+    assert {group["momentum"] for sgd in method.optimizers().values() for group in sgd.param_groups} == {momentum}
+    assert set(method.learning_rate(0).values()) == {0.01}
+    assert set(method.learning_rate(149).values()) == {pytest.approx(last)}

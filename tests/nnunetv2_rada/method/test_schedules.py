@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from nnunetv2_rada.method import schedules
 
@@ -89,3 +90,14 @@ def test_an_unknown_schedule_is_named() -> None:
         schedules.peer_weight(0, PAPER, "ramp")
     with pytest.raises(ValueError, match="cosine or a number; got 'linear'"):
         schedules.distance_decay(0, PAPER, "linear")
+
+
+def test_the_polynomial_rate_is_that_of_nnunet() -> None:
+    """At every epoch's start, for its number of epochs."""
+    from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.01)
+    scheduler = PolyLRScheduler(optimizer, 0.01, 1000)
+    for epoch in (0, 1, 500, 999):
+        scheduler.step(epoch)
+        assert schedules.polynomial_learning_rate(epoch, 1000) == pytest.approx(optimizer.param_groups[0]["lr"])
