@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_rada.device import CHOICES, pick_device
 from nnunetv2_rada.stages import Console, Stage, clock, run_command, run_stages
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.cli.command import command
@@ -154,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", type=Path, default=Path("demo_output"), metavar="DIR", help="output folder")
     parser.add_argument(
         "-device",
-        choices=("auto", "cpu", "cuda", "mps"),
+        choices=CHOICES,
         default="auto",
         help="auto (default): cuda where there is one",
     )
@@ -282,15 +283,6 @@ def _draw_picture(folder: DemoFolder) -> None:
         predictions=folder.predictions,
         truth=folder.phantoms / "labelled" / "labels",  # for the Dice of propagated labels; training never reads it
     )
-
-
-def pick_device(wanted: str) -> str:
-    """Return `wanted`, or for `auto` cuda where there is one and else cpu."""
-    if wanted != "auto":
-        return wanted
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 # --- what the reader sees -----------------------------------------------------------------------------------------

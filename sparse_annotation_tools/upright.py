@@ -61,6 +61,12 @@ class Upright:
         turned = self.order.index(axis)
         return turned, self.shape[axis] - 1 - index if self.flipped[turned] else index
 
+    def plane_in_scan(self, plane: Plane) -> Plane:
+        """Return where a plane of the upright array lies in the scan; undoes `plane`."""
+        turned, index = plane
+        axis = self.order[turned]
+        return axis, self.shape[axis] - 1 - index if self.flipped[turned] else index
+
     def point(self, index: Sequence[int]) -> tuple[int, int, int]:
         """Return where a voxel (z, y, x) of the scan lies in the upright array."""
         z, y, x = (self.plane((axis, index[axis]))[1] for axis in self.order)

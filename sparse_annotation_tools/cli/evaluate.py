@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from sparse_annotation_tools.prediction_source import embeddings_behind
 
     pairs, extra = find_pairs(arguments.gt, arguments.pred)
-    labels = _named(arguments.labels) if arguments.labels else find_labels(arguments.gt, arguments.pred)
+    labels = named_labels(arguments.labels) if arguments.labels else find_labels(arguments.gt, arguments.pred)
     evaluation = evaluate_pairs(
         pairs,
         labels,
@@ -76,7 +76,8 @@ def _positive(text: str) -> int:
     return number
 
 
-def _named(names: Sequence[str]) -> Labels:
+def named_labels(names: Sequence[str]) -> Labels:
+    """Return the classes that --labels names, by themselves or in a dataset.json."""
     from sparse_annotation_tools.label_maps import Labels
 
     if len(names) == 1 and names[0].endswith(".json"):

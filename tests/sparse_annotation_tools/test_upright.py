@@ -31,6 +31,7 @@ def test_planes_and_points_go_where_their_voxels_go(directions: Directions) -> N
     for view, axis in axes_of_views(direction).items():
         plane = upright.plane((axis, 2))
         assert VIEW_OF_AXIS[plane[0]] == view
+        assert upright.plane_in_scan(plane) == (axis, 2)
         before, after = stored.image[on_plane((axis, 2))], upright.array(stored.image)[on_plane(plane)]
         np.testing.assert_array_equal(np.sort(before, axis=None), np.sort(after, axis=None))
     assert upright.array(stored.image)[upright.point((1, 2, 3))] == stored.image[1, 2, 3]

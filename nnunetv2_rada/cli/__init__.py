@@ -1,0 +1,1 @@
+"""Commands that need a trained model; the others are in `sparse_annotation_tools.cli`."""
