@@ -15,7 +15,7 @@ from nnunetv2_rada.compare.estimate import Estimate, Work, estimate
 from nnunetv2_rada.compare.folder import ComparisonFolder, locked
 from nnunetv2_rada.compare.processes import cpu_seconds, end_leftovers
 from nnunetv2_rada.compare.rows import REFERENCE, STOCK_TRAINER, Row
-from nnunetv2_rada.compare.runs import RunFolder, RunKey, Training, finished_speed
+from nnunetv2_rada.compare.runs import RunFolder, RunKey, Training, failure_reason, finished_speed
 from nnunetv2_rada.compare.speed import EpochClock, Speed, SpeedFile, iterations_of_seconds, mean_speed
 from nnunetv2_rada.compare.variants import DatasetVariant, check_prompts, embedding_changes, resolve
 from nnunetv2_rada.stages import Console
@@ -121,14 +121,15 @@ class Comparison:
                 self.console.line(
                     f"run {number} of {len(keys)}: {key.name}; left: {self.estimate() or 'not known yet'}"
                 )
+                folder.failure.unlink(missing_ok=True)
                 try:
                     place = self.datasets.make(key.variant)
                     self.training.carry_out(key, folder, place, self._settings_of(key))
                 except UserError as error:
-                    if not folder.failure.is_file():  # before the run itself
-                        write_json(folder.failure, {"reason": str(error)})
+                    reason = failure_reason(folder, error)
+                    write_json(folder.failure, {"reason": reason})
                     failed.append(key.name)
-                    self.console.line(f"      failed: {json.loads(folder.failure.read_text())['reason']}")
+                    self.console.line(f"      failed: {reason}")
             self.write_tables()
         return failed
 

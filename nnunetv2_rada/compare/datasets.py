@@ -173,7 +173,7 @@ class Datasets:
         shutil.rmtree(place.preprocessed, ignore_errors=True)
         raw = place.raw / place.dataset
         _link_all(source.raw / source.dataset, raw, leave_out={"rada"})
-        _link_all(source.raw / source.dataset / "rada", raw / "rada", leave_out={"prompts.safetensors"})
+        _link_files(source.raw / source.dataset / "rada", raw / "rada", leave_out={"prompts.safetensors"})
         preprocessed = place.preprocessed / place.dataset
         _link_all(source.preprocessed / source.dataset, preprocessed, leave_out={"rada", "splits_final.json"})
 
@@ -189,6 +189,15 @@ def _link_all(source: Path, target: Path, *, leave_out: set[str]) -> None:
     for path in source.iterdir():
         if path.name not in leave_out and not path.name.startswith("."):
             (target / path.name).symlink_to(path.resolve(), target_is_directory=path.is_dir())
+
+
+def _link_files(source: Path, target: Path, *, leave_out: set[str]) -> None:
+    """Link each file below a folder: training looks for them in folders that are no links."""
+    for path in source.rglob("*"):
+        if path.is_file() and path.name not in leave_out and not path.name.startswith("."):
+            link = target / path.relative_to(source)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
 
 
 def check_same_scans(given: CasesFile, made: CasesFile) -> None:

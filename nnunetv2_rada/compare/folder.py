@@ -49,13 +49,13 @@ class ComparisonFolder:
         Raises:
             UserError: the folder holds something else, or a comparison of other things.
         """
-        if not self.mark.exists():
-            if self.root.exists() and any(self.root.iterdir()):
-                raise UserError(
-                    f"{self.root} holds other files, expected a new folder or a comparison's; give another -o"
-                )
-            write_json(self.mark, wanted)
-            return
+        visible = [path for path in self.root.glob("*") if not path.name.startswith(".")]
+        if visible and not self.mark.exists():
+            raise UserError(f"{self.root} holds other files, expected a new folder or a comparison's; give another -o")
+        with locked(self.root, wait=True):  # of two processes that begin at once, one does
+            if not self.mark.exists():
+                write_json(self.mark, wanted)
+                return
         begun = json.loads(self.mark.read_text(encoding="utf-8"))
         for name in {**begun, **wanted}:
             if begun.get(name) != wanted.get(name):

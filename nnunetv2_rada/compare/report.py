@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from nnunetv2_rada.compare.comparison import Comparison
 from nnunetv2_rada.compare.folder import locked
@@ -69,7 +70,7 @@ class Report:
                 f"alone and draws no seed, gets as many {seconds} seconds as {REFERENCE}'s iterations take",
                 f"{seconds} min": "of training with its validation batches, without start-up and final validation",
                 "Settings": self.settings_text,
-                "Machine": f"{device}, {_cores()} cores, {platform.system()} {platform.machine()}; {_versions()}",
+                "Machine": f"{_machine(device)}; {_versions()}",
                 "Numbers": SPREAD,
                 "Differences": DIFFERENCES,
             },
@@ -77,8 +78,17 @@ class Report:
         )
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _machine(device: str) -> str:
+    """Return what computes: the graphics card, or the processor and how many of its cores may be used."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{device}, {cores} cores of {names[0] if names else platform.machine()}"
 
 
 def _has_run_of_its_own(results: Sequence[RowResult]) -> bool:

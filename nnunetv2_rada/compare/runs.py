@@ -22,6 +22,8 @@ from nnunetv2_rada.stages import Stage, run_stages
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
 
+_TAIL = 30  # lines of a log in which its last error is looked for
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunKey:
@@ -119,9 +121,8 @@ class Training:
         """Train, predict and evaluate; take up what an earlier attempt left.
 
         Raises:
-            UserError: a command failed; the reason is kept in the folder.
+            UserError: a command failed.
         """
-        folder.failure.unlink(missing_ok=True)
         if not folder.settings.is_file():  # a run that was begun keeps its settings
             write_json(folder.settings, dict(settings))
         stages = [
@@ -134,11 +135,7 @@ class Training:
             Stage(name="evaluate", title="compare with the truth", run=lambda: self._evaluate(folder)),
         ]
         begin = time.monotonic()
-        try:
-            seconds = run_stages(stages, folder.root / "stages", self.external.console)
-        except UserError as error:
-            write_json(folder.failure, {"reason": _reason(folder, error), "log": str(folder.root / "logs")})
-            raise
+        seconds = run_stages(stages, folder.root / "stages", self.external.console)
         speed = folder.speed.speed()
         write_json(
             folder.record,
@@ -214,9 +211,11 @@ def finished_speed(folder: RunFolder) -> Speed | None:
     return Speed(**stored) if stored else None
 
 
-def _reason(folder: RunFolder, error: UserError) -> str:
-    """Return the last line of the newest log that names an error, or the message of the command's end."""
-    logs = sorted((folder.root / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-30:] if logs else []
-    named = [line.strip() for line in lines if re.search(r"error\b|Error:", line)]
-    return named[-1] if named else str(error)
+def failure_reason(folder: RunFolder, error: UserError) -> str:
+    """Return why a run failed: the error that its command printed last, where the message only says that it ended."""
+    for log in folder.root.glob("logs/*.log"):
+        if str(log) in str(error):
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+            named = [line.strip() for line in lines if re.search(r"error\b|Error:", line)]
+            return f"{named[-1]} ({log})" if named else str(error)
+    return str(error)

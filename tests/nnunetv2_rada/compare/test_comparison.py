@@ -14,6 +14,8 @@ import pytest
 
 from nnunetv2_rada.compare.command import main
 from nnunetv2_rada.compare.folder import locked
+from nnunetv2_rada.compare.runs import RunFolder, failure_reason
+from nnunetv2_rada.data.rada_folder import sync_rada_folder
 from sparse_annotation_tools.errors import UserError
 
 Compare = Callable[..., int]
@@ -92,6 +94,19 @@ def test_a_failed_run_is_marked_with_its_reason_and_the_others_go_on(
     assert _rows(tmp_path)["RADA"]["status"] == "finished"
 
 
+def test_the_reason_is_what_the_command_said_last(tmp_path: Path) -> None:
+    """That it ended with status 2 is no reason; an error before any command is one."""
+    folder = RunFolder(root=tmp_path)
+    log = tmp_path / "logs" / "train.log"
+    log.parent.mkdir()
+    log.write_text("Epoch 0\nnnUNetTrainerMT: error: the loss of mt is nan at iteration 3\n")
+    ended = UserError(f"nnUNetv2_train ended with status 2; its whole output is in {log}; mend it")
+    assert failure_reason(folder, ended) == f"nnUNetTrainerMT: error: the loss of mt is nan at iteration 3 ({log})"
+    assert failure_reason(folder, UserError("the scans have changed")) == "the scans have changed"
+    log.write_text("Killed\n")
+    assert failure_reason(folder, ended) == str(ended)
+
+
 class _Killed(BaseException):
     """The end of the process, at a certain command."""
 
@@ -158,6 +173,11 @@ def test_rows_with_other_slices_get_a_dataset_in_the_comparisons_own_folder(
     raw = Path(environment["nnUNet_raw"]) / "Dataset901_Phantom"
     assert (raw / "imagesTr").resolve() == (commands.raw / "Dataset901_Phantom" / "imagesTr").resolve()
     assert not (raw / "rada" / "prompts.safetensors").is_symlink()
+    original = commands.raw / "Dataset901_Phantom"
+    preprocessed = Path(environment["nnUNet_preprocessed"]) / "copied"
+    copied = sync_rada_folder(raw, preprocessed)  # as training does: it must find what lies in sub-folders
+    for path in (original / "rada" / "propagated").iterdir():
+        assert (copied.root / "propagated" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_rows_that_cannot_be_run_are_marked_and_alone_refused(
