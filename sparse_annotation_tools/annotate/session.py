@@ -1,0 +1,441 @@
+"""What a person can do: open a scan, choose slices, paint, finish slices; each change is on disk before the answer.
+
+One page at a time may change things. Nothing here knows of HTTP.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_annotation_tools.annotate.adoption import adopt
+from sparse_annotation_tools.annotate.folder import OutputFolder, Record
+from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint
+from sparse_annotation_tools.annotate.preview import Previewer, Propagate
+from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
+from sparse_annotation_tools.annotate.workers import Workers
+from sparse_annotation_tools.drawing import Drawing
+from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.label_reading import check_label_names
+from sparse_annotation_tools.planes import Plane, axes_of_scan, on_plane
+from sparse_annotation_tools.propagation import propagate
+from sparse_annotation_tools.report.palette import class_colour
+from sparse_annotation_tools.scan_suggestion import KnownScan, suggest
+from sparse_annotation_tools.schema import VIEWS
+from sparse_annotation_tools.sources import unlabelled_cases
+from sparse_annotation_tools.volumes import Volume, read_volume
+
+DEFAULT_CLASSES = ("organ",)
+
+
+class RefusedError(Exception):
+    """Something that cannot be done now; its message is for the person at the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationRequest:
+    """What the user wants annotated.
+
+    Attributes:
+        images: folder of scans.
+        output: folder to write to.
+        label_names: names of the classes 1, 2, ...; None for those of an earlier run.
+        channel: image channel to show and to register; None for that of an earlier run.
+    """
+
+    images: Path
+    output: Path
+    label_names: tuple[str, ...] | None = None
+    channel: int | None = None
+
+
+@dataclass(kw_only=True)
+class OpenScan:
+    """The scan that is shown.
+
+    Attributes:
+        case: identifier.
+        volume: the shown channel.
+        axes: array axis of each view.
+        frame: how it is turned for the viewer.
+        paint: what is painted on it.
+        previewer: what training would see.
+        heard: the highest number of a change of each slice, so that a late one is not taken for the last.
+    """
+
+    case: str
+    volume: Volume
+    axes: Mapping[str, int]
+    frame: ViewerFrame
+    paint: Paint
+    previewer: Previewer
+    heard: dict[Plane, int] = field(default_factory=dict)
+
+
+class Session:
+    """One folder of scans that is being annotated."""
+
+    def __init__(
+        self,
+        request: AnnotationRequest,
+        *,
+        workers: Workers,
+        propagate: Propagate = propagate,
+        tell: Callable[[str], None] = print,
+    ) -> None:
+        """Lock the output folder and go on from what lies in it; `tell` is called with lines for the terminal.
+
+        Raises:
+            UserError: the inputs are unfit, or another process annotates into the same folder.
+        """
+        self.scans = {files.case: files for files in unlabelled_cases(request.images, option="-i")}
+        self.images = request.images
+        self.folder = OutputFolder(root=request.output)
+        self.folder.lock()
+        self.classes, self.channel = self._settings(request)
+        self.folder.load(self.scans)
+        for line in adopt(self.folder, self.scans, self.class_values):
+            tell(line)
+        self.folder.write_settings(self.classes, self.channel)
+        self._workers = workers
+        self._propagate = propagate
+        self._lock = threading.RLock()
+        self._open: OpenScan | None = None
+        self.changed = threading.Condition()
+        self._page: str | None = None
+        for case in self.folder.records:
+            if not self.folder.is_exported(case):
+                self._export(self._load(case))
+        self.folder.write_planes()
+        self.folder.write_cases(self.scans)
+
+    @property
+    def class_values(self) -> dict[str, int]:
+        """Value of each class by name."""
+        return {name: value for value, name in enumerate(self.classes, start=1)}
+
+    def take_page(self, page: str) -> None:
+        """Let this page, and no other, change things from now on."""
+        with self._lock:
+            self._page = page
+            if self._open is not None:
+                self._open.heard.clear()
+
+    def overview(self) -> dict[str, Any]:
+        """Return everything but the voxels, as JSON values."""
+        with self._lock:
+            scans = [{"case": case, **self._progress(self.folder.records.get(case))} for case in sorted(self.scans)]
+            colours = [class_colour(value) for value in self.class_values.values()]
+            classes = [
+                {"name": name, "value": value, "colour": colour}
+                for (name, value), colour in zip(self.class_values.items(), colours, strict=True)
+            ]
+            return {"classes": classes, "scans": scans, "command": self.next_command()}
+
+    def open(self, page: str, case: str) -> dict[str, Any]:
+        """Show a scan; return its grid as the viewer has it, and all of `describe`.
+
+        Raises:
+            RefusedError: there is no such scan, or another page has taken over.
+            UserError: its image cannot be read.
+        """
+        with self._lock:
+            self._check_page(page)
+            if case not in self.scans:
+                raise RefusedError(f"there is no scan {case}")
+            if self._open is None or self._open.case != case:
+                if self._open is not None:
+                    self._open.previewer.stop()
+                self._open = self._load(case)
+                self._update_preview(self._open)
+            scan = self._open
+            if not scan.paint.slices:
+                self._suggest(scan)
+            z, y, x = scan.frame.shape
+            grid = {"shape": [z, y, x], "spacing_mm": list(scan.frame.spacing_mm), "views": scan.frame.views()}
+            return {**grid, **self.describe(scan)}
+
+    def describe(self, scan: OpenScan) -> dict[str, Any]:
+        """Return the slices of a scan and how far its preview is, as JSON values."""
+        slices = [
+            {
+                "view": each.view,
+                "index": each.index,
+                "done": each.done,
+                "suggested": each.suggested,
+                "painted": scan.paint.is_painted(plane),
+            }
+            for plane, each in scan.paint.slices.items()
+        ]
+        return {"case": scan.case, "slices": slices, "preview": self._preview_state(scan)}
+
+    def image(self, case: str) -> bytes:
+        """Return the shown channel as a NIfTI file in the viewer's frame."""
+        scan = self._current(case)
+        return scan.frame.nifti(scan.volume.array)
+
+    def painted(self, case: str) -> bytes:
+        """Return what is painted, uint8 in the viewer's order."""
+        with self._lock:
+            scan = self._current(case)
+            return scan.frame.array(scan.paint.label).tobytes()
+
+    def preview_layer(self, case: str, view: str | None, index: int) -> bytes:
+        """Return the fused label, or that carried from one slice, as a NIfTI file in the viewer's frame.
+
+        Raises:
+            RefusedError: it is not computed yet.
+        """
+        scan = self._current(case)
+        preview = scan.previewer.preview
+        layer = preview.fused if view is None else (preview.carried or {}).get(self._plane(scan, view, index))
+        if layer is None:
+            raise RefusedError("this label is not computed yet")
+        return scan.frame.nifti(layer)
+
+    def preview_state(self) -> dict[str, Any]:
+        """Return which scan is open and how far its preview is."""
+        scan = self._open
+        return {} if scan is None else {"case": scan.case, "preview": self._preview_state(scan)}
+
+    def pixels_of(self, case: str, view: str) -> tuple[int, int]:
+        """Return the height and width of the slices of a view, as the viewer's array has them."""
+        scan = self._current(case)
+        axis, _ = scan.frame.plane(self._plane(scan, view, 0))
+        height, width = (side for other, side in enumerate(scan.frame.shape) if other != axis)
+        return height, width
+
+    def save(self, page: str, case: str, view: str, index: int, number: int, drawn: NDArray[np.uint8]) -> bool:
+        """Keep what is painted on a slice; return False if a later change of it is known already.
+
+        Args:
+            page: which page says so.
+            case: the open scan.
+            view: of the slice.
+            index: of the slice on the scan's array.
+            number: of this change; the page counts its changes.
+            drawn: classes in the viewer's order.
+
+        Raises:
+            RefusedError: another page has taken over, the slice is finished or not chosen, or holds an unknown class.
+        """
+        with self._lock:
+            scan = self._for_change(page, case)
+            plane = self._plane(scan, view, index)
+            chosen = scan.paint.slices.get(plane)
+            if chosen is None:
+                raise RefusedError(f"{view} {index} is not one of the slices to paint")
+            if number <= scan.heard.get(plane, -1):
+                return False
+            if chosen.done:
+                raise RefusedError(f"{view} {index} is finished; press Change this slice first")
+            if drawn.max(initial=0) > len(self.classes):
+                raise RefusedError(f"class {drawn.max()} is unknown, expected 0 to {len(self.classes)}")
+            scan.heard[plane] = number
+            changed = scan.paint.draw(plane, self._on_scan(scan, plane, drawn))
+            self.folder.keep(case, scan.paint)
+            if changed:  # a line of a finished slice
+                self._export(scan)
+                self._update_preview(scan)
+            return True
+
+    def act(self, page: str, case: str, action: str, view: str, index: int, number: int) -> dict[str, Any]:
+        """Do something with a slice: `add`, `remove`, `finish`, `empty` or `reopen`; or `suggest` one more.
+
+        Returns:
+            The scan, as `describe`.
+
+        Raises:
+            RefusedError: it cannot be done; the message says why.
+        """
+        with self._lock:
+            scan = self._for_change(page, case)
+            if action == "suggest":
+                self._suggest(scan)
+            else:
+                plane = self._plane(scan, view, index)
+                actions = {
+                    "add": self._add,
+                    "remove": self._remove,
+                    "finish": self._finish,
+                    "empty": self._empty,
+                    "reopen": self._reopen,
+                }
+                if action not in actions:
+                    raise RefusedError(f"{action} is none of {', '.join(actions)}")
+                if action != "add" and plane not in scan.paint.slices:
+                    raise RefusedError(f"{view} {index} is not one of the slices to paint")
+                if action in ("finish", "empty", "reopen"):
+                    self.folder.check_mine(case)
+                before = scan.paint.done
+                actions[action](scan, plane, view)
+                scan.heard[plane] = max(number, scan.heard.get(plane, -1))
+                self.folder.keep(case, scan.paint)
+                if scan.paint.done != before:
+                    self._export(scan)
+                    self._update_preview(scan)
+            return self.describe(scan)
+
+    def next_command(self) -> str:
+        """Return what to type when the slices are painted."""
+        made = [case for case in self.scans if case in self.folder.records and self.folder.records[case].done]
+        if len(made) == len(self.scans):
+            inputs = ["--images", str(self.images), "--labels", str(self.folder.labels)]
+        else:
+            inputs = ["--cases", str(self.folder.cases_file)]
+        words = ["rada-make-sparse-dataset", "-d", "101", "-n", "Annotated", *inputs]
+        words += ["--planes", str(self.folder.planes_file), "--label-names", *self.classes]
+        if self.channel:
+            words += ["--registration-channel", str(self.channel)]
+        return shlex.join(words)
+
+    def close(self) -> None:
+        """Let the processes end, and others into the folder."""
+        self._workers.close()
+        self.folder.unlock()
+
+    def _settings(self, request: AnnotationRequest) -> tuple[tuple[str, ...], int]:
+        """Return the classes and the channel: as asked for, else as before, else the default."""
+        before = self.folder.settings()
+        known = tuple(before["classes"]) if before else ()
+        classes = request.label_names or known or DEFAULT_CLASSES
+        check_label_names(classes)
+        if classes[: len(known)] != known:
+            raise UserError(
+                f"{request.output} was painted with --label-names {' '.join(known)}; leave --label-names out, "
+                "append to them, or give another -o"
+            )
+        channel = request.channel if request.channel is not None else before["channel"] if before else 0
+        channels = min(len(files.images) for files in self.scans.values())
+        if not 0 <= channel < channels:
+            raise UserError(f"--channel is {channel}, but the images have 0 to {channels - 1}")
+        return classes, channel
+
+    def _load(self, case: str) -> OpenScan:
+        path = self.scans[case].images[self.channel]
+        volume = read_volume(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of oblique scans, as rada-make-sparse-dataset will
+            axes = axes_of_scan(path, volume.geometry.direction)
+            frame = ViewerFrame.of(volume.geometry)
+        record = self.folder.records.get(case)
+        if record is not None and record.shape != volume.array.shape:
+            raise UserError(f"{path} has shape {volume.array.shape}, but was painted with {record.shape}; restore it")
+        return OpenScan(
+            case=case,
+            volume=volume,
+            axes=axes,
+            frame=frame,
+            paint=Paint.of(volume.geometry.shape, record.slices if record else ()),
+            previewer=Previewer(volume, self._workers, self._announce, self._propagate),
+        )
+
+    def _suggest(self, scan: OpenScan) -> None:
+        """Choose the slices that rada-suggest-slices would: the first three, or one more."""
+        if len(scan.paint.done) < len(scan.paint.slices):
+            raise RefusedError(
+                "Finish the slices of this scan first: the next one is chosen by what is painted on them."
+            )
+        drawing = Drawing.on(scan.paint.label, scan.paint.done)
+        known = KnownScan(volume=scan.volume, axes=scan.axes, drawing=drawing)
+        _, fresh = suggest(known, 1)
+        if not fresh:
+            raise RefusedError(
+                "No other slice is worth painting, as far as the finished ones tell. You may choose any yourself."
+            )
+        for each in fresh:
+            scan.paint.slices[each.plane] = ChosenSlice(view=each.view, plane=each.plane, suggested=True)
+        self.folder.keep(scan.case, scan.paint)
+
+    def _add(self, scan: OpenScan, plane: Plane, view: str) -> None:
+        scan.paint.slices.setdefault(plane, ChosenSlice(view=view, plane=plane))
+
+    def _remove(self, scan: OpenScan, plane: Plane, view: str) -> None:
+        if scan.paint.slices[plane].done:
+            raise RefusedError(f"{view} {plane[1]} is finished; press Change this slice first")
+        scan.paint.label[on_plane(plane)][scan.paint.own(plane)] = 0
+        del scan.paint.slices[plane]
+
+    def _finish(self, scan: OpenScan, plane: Plane, view: str) -> None:
+        touched = plane in scan.heard and scan.paint.label[on_plane(plane)].any()  # perhaps only where others cross it
+        if not touched and not scan.paint.is_painted(plane):
+            raise RefusedError(
+                "Nothing is painted on this slice. If the organ is not on it, press “Nothing of the organ here”."
+            )
+        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=True)
+
+    def _empty(self, scan: OpenScan, plane: Plane, view: str) -> None:
+        across = scan.paint.shown_across(plane)
+        if across is not None:
+            raise RefusedError(
+                f"The {across.view} slice {across.index} is painted where it crosses this one, so the organ is here. "
+                "Paint it, or change that slice first."
+            )
+        scan.paint.erase(plane)
+        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=True)
+
+    def _reopen(self, scan: OpenScan, plane: Plane, view: str) -> None:
+        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=False)
+
+    def _export(self, scan: OpenScan) -> None:
+        try:
+            self.folder.export(scan.case, scan.paint, scan.volume.geometry)
+        finally:
+            self.folder.write_cases(self.scans)
+
+    def _update_preview(self, scan: OpenScan) -> None:
+        scan.previewer.update(scan.paint.annotation(), scan.paint.done)
+
+    def _announce(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def _current(self, case: str) -> OpenScan:
+        scan = self._open
+        if scan is None or scan.case != case:
+            raise RefusedError(f"scan {case} is not open")
+        return scan
+
+    def _for_change(self, page: str, case: str) -> OpenScan:
+        self._check_page(page)
+        return self._current(case)
+
+    def _check_page(self, page: str) -> None:
+        if page != self._page:
+            raise RefusedError("This page is not the one that paints; reload it.")
+
+    @staticmethod
+    def _plane(scan: OpenScan, view: str, index: int) -> Plane:
+        if view not in VIEWS or not 0 <= index < scan.volume.array.shape[scan.axes[view]]:
+            raise RefusedError(f"{view} {index} is no slice of this scan")
+        return scan.axes[view], index
+
+    @staticmethod
+    def _on_scan(scan: OpenScan, plane: Plane, drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn a slice from the viewer's order to that of the scan's array."""
+        volume = np.zeros(scan.paint.label.shape, np.uint8)
+        scan.frame.array(volume)[on_plane(scan.frame.plane(plane))] = drawn
+        return volume[on_plane(plane)]
+
+    @staticmethod
+    def _preview_state(scan: OpenScan) -> dict[str, Any]:
+        preview = scan.previewer.preview
+        view_of_axis = {axis: view for view, axis in scan.axes.items()}
+        carried = [{"view": view_of_axis[axis], "index": index} for axis, index in preview.carried or {}]
+        return {"state": preview.state, "message": preview.message, "version": preview.version, "carried": carried}
+
+    @staticmethod
+    def _progress(record: Record | None) -> dict[str, Any]:
+        slices = record.slices if record is not None else ()
+        done = sum(each.done for each in slices)
+        begun = done or any(each.drawn is not None and each.drawn.any() for each in slices)
+        state = "done" if slices and done == len(slices) else "part" if begun else "todo"
+        return {"state": state, "done": done, "slices": len(slices) or 3}
