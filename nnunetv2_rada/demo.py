@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_rada.device import CHOICES, pick_device
-from nnunetv2_rada.stages import Console, Stage, clock, run_command, run_stages
+from nnunetv2_rada.stages import Console, Stage, run_command, run_stages
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.progress import clock
 
 DATASET_ID = 1
 DATASET = f"Dataset{DATASET_ID:03d}_Phantom"
@@ -289,10 +290,12 @@ def _draw_picture(folder: DemoFolder) -> None:
 
 
 def last_words(line: str) -> str | None:
-    """A command's latest line without time stamp; of a progress bar what is done, None for decoration."""
+    """A command's latest line without time stamp; of progress what is done, None for decoration."""
     text = re.sub(r"^\d{4}-\d\d-\d\d[ T][\d:.]+:?\s*", "", line.strip())
     if bar := re.match(r"(?P<what>[^%]*?):?\s*\d+%\|[^|]*\| (?P<done>\d+/\d+)", text):
         return f"{bar['what']} {bar['done']}".strip()
+    if line_of_progress := re.fullmatch(r"(?P<what>.*): (?P<done>\d+/\d+), [\d:]+( gone, about [\d:]+ left)?", text):
+        return f"{line_of_progress['what']} {line_of_progress['done']}"
     return text if re.search(r"\w", text) else None
 
 

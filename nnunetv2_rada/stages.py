@@ -19,6 +19,7 @@ from typing import Any
 
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.progress import clock
 
 _QUIET_SECONDS = 15.0  # between two progress lines where the terminal cannot rewrite one
 _GRACE_SECONDS = 10.0  # between asking a command to end and killing it
@@ -94,12 +95,6 @@ def run_stages(stages: Sequence[Stage], records: Path, console: Console) -> dict
         write_json(record, {"seconds": seconds[stage.name]})
         console.line(f"      done in {clock(seconds[stage.name])}")
     return seconds
-
-
-def clock(seconds: float) -> str:
-    """`m:ss`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def installed_command(name: str) -> str:

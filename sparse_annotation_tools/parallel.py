@@ -1,4 +1,4 @@
-"""Run a function over many arguments in processes, with a progress bar."""
+"""Run a function over many arguments in processes, and show how far they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sparse_annotation_tools.errors import UserError, some
+from sparse_annotation_tools.progress import progress
 
 Result = TypeVar("Result")
 
@@ -43,20 +43,18 @@ def run_in_processes(
         arguments: of each call.
         names: of each call, for messages: its case.
         processes: how many run at once.
-        description: what is done, for the progress bar and messages.
+        description: what is done, for progress and messages.
 
     Raises:
         UserError: a process was killed again in the second try.
         Exception: the first one that `function` raised.
     """
-    from tqdm import tqdm
-
     count = max(1, min(processes, len(arguments)))
     with (
         tempfile.TemporaryDirectory(prefix="rada-") as marks,
-        tqdm(total=len(arguments), desc=description, disable=not arguments) as bar,
+        progress(len(arguments), description) as shown,
     ):
-        work = _Work(function, arguments, Path(marks), progress=bar.update)
+        work = _Work(function, arguments, Path(marks), progress=shown.update)
         idle_process_killed = False
         while left := work.left():
             if work.do(left, processes=count):
@@ -67,7 +65,7 @@ def run_in_processes(
             idle_process_killed = not under_way
             whose = some([names[number] for number in under_way]) or "nothing"
             line = f"a process was killed while {description}; at work were: {whose}; each gets a second try, alone"
-            bar.write(line, file=sys.stderr)
+            shown.write(line)
             for number in under_way:
                 if not work.do([number], processes=2):  # two for joblib, for which one is this process
                     raise UserError(

@@ -22,13 +22,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from tqdm import tqdm
 
 from nnunetv2_rada.data.grid import Grid, covered_by_plane
 from nnunetv2_rada.method.base import UNKNOWN
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.progress import progress
 from sparse_annotation_tools.schema import VIEWS, AnnotatedSlice, Case, CasesFile, RadaFolder
 from sparse_annotation_tools.views import view_label
 
@@ -212,8 +212,10 @@ def prepare(sources: Sequence[Source], folder: Path, tools: Tools, *, num_proces
         names = [source.case for source in stale]
         run_in_processes(make, tasks, names=names, processes=num_processes, description="RADA side volumes")
         return
-    for task in tqdm(tasks, desc="RADA side volumes", unit="case"):
-        make(*task)
+    with progress(len(tasks), "RADA side volumes") as shown:
+        for task in tasks:
+            make(*task)
+            shown.update()
 
 
 def make(source: Source, folder: Path, tools: Tools) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.progress import progress
 from sparse_annotation_tools.prompts.encoders import Encoder, FloatArray, make_encoder
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.precomputed import load_precomputed
@@ -75,10 +75,12 @@ def encode(dataset_folder: Path, cases_file: CasesFile, encoder: Encoder, option
     images: dict[str, dict[str, FloatArray]] = {}
     count = sum(len(cases_file.cases[case].slices) for case in cases_file.labelled)
     planes = labelled_planes(dataset_folder, cases_file, options)
-    for plane in tqdm(planes, total=count, desc="encoding slices", unit="slice", disable=None):
-        rows_kd = _encode_plane(plane, classes, encoder)
-        if rows_kd is not None:
-            images.setdefault(plane.case, {})[plane.key] = rows_kd
+    with progress(count, "encoding slices") as shown:
+        for plane in planes:
+            rows_kd = _encode_plane(plane, classes, encoder)
+            if rows_kd is not None:
+                images.setdefault(plane.case, {})[plane.key] = rows_kd
+            shown.update()
     _check_coverage(images, classes, cases_file)
     metadata = {
         **encoder.metadata,

@@ -10,7 +10,7 @@ import pytest
 
 from nnunetv2_rada import demo
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, last_words, demo_stages, dice_table, open_folder
+from nnunetv2_rada.demo import DemoFolder, DemoSettings, EpochSummary, demo_stages, dice_table, last_words, open_folder
 from nnunetv2_rada.stages import Console
 from sparse_annotation_tools.errors import UserError
 
@@ -104,6 +104,7 @@ def test_the_training_log_is_summarised() -> None:
     summary = EpochSummary(10)
     assert summary("INFO: You are using the old nnU-Net default plans.") is None
     assert summary("RADA side volumes:  12%|█▎  | 1/8 [02:13<15:33, 133.39s/case]") == "RADA side volumes 1/8"
+    assert summary("RADA side volumes: 2/8, 0:20 gone, about 1:00 left") == "RADA side volumes 2/8"
     stamp = "2025-01-31 10:00:00.123456: "
     shown = [
         summary(stamp + line)
@@ -118,6 +119,8 @@ def test_the_training_log_is_summarised() -> None:
     [
         ("propagating slices:  12%|█▎        | 3/24 [00:32<03:06,  8.86s/it]\n", "propagating slices 3/24"),
         (" 50%|█████     | 1/2 [00:32<03:06]", "1/2"),
+        ("encoding slices: 3/24, 0:32 gone, about 3:44 left\n", "encoding slices 3/24"),
+        ("encoding slices: 24/24, 4:16\n", "encoding slices 24/24"),
         ("2025-01-31 10:00:00.123456: Experiment planning...", "Experiment planning..."),
         ("############\n", None),
         ("\n", None),
