@@ -52,14 +52,16 @@ def make_method(
     """
     if config.method not in METHODS:
         raise UserError(f"setting method is {config.method!r}, expected one of {', '.join(sorted(METHODS))}")
-    module, name = METHODS[config.method]
-    method: Method = getattr(import_module(module), name)(
-        config,
+    from nnunetv2_rada.method.base import Task
+
+    task = Task(
         in_channels=in_channels,
         num_classes=num_classes,
         text_dim=text_dim,
         image_dim=image_dim,
-        views=views,
+        views=tuple(views),
         make_backbone=make_backbone,
     )
+    module, name = METHODS[config.method]
+    method: Method = getattr(import_module(module), name)(config, task)
     return method

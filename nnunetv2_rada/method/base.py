@@ -112,6 +112,27 @@ class Backbone(nn.Module, ABC):
 MakeBackbone = Callable[[], Backbone]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a method is to segment, and with which backbone.
+
+    Attributes:
+        in_channels: image channels.
+        num_classes: N, background included.
+        text_dim: size of the text embedding E_t; 0 if there is none.
+        image_dim: size of the image embedding E_v; 0 if there is none.
+        views: names of the dataset's label channels, in their order.
+        make_backbone: builds one network's backbone; None builds the paper's V-Net.
+    """
+
+    in_channels: int
+    num_classes: int
+    text_dim: int
+    image_dim: int
+    views: tuple[str, ...]
+    make_backbone: MakeBackbone | None = None
+
+
 class Method(nn.Module, ABC):
     """A way to train from sparse labels.
 

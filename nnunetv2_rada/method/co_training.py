@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import Backbone, Batch, MakeBackbone, Method
+from nnunetv2_rada.method.base import Backbone, Batch, Method, Task
 from nnunetv2_rada.method.ensemble import ensemble_logits
 from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
 from nnunetv2_rada.method.losses import peer_loss, supervised_loss
@@ -33,37 +33,21 @@ class CoTraining(Method):
 
     Args:
         config: Settings of the run.
-        in_channels: Image channels.
-        num_classes: Outputs, background included.
-        text_dim: Size of E_t, if `config.text_prompt`.
-        image_dim: Size of E_v, if `config.image_prompt`.
-        views: Names of the networks, in the order of the batch's label channels.
-        make_backbone: Builds one network's backbone; None builds the paper's V-Net.
+        task: What is segmented; its views name the networks.
 
     Raises:
         UserError: `config.inference` names no network, a prompt is asked for that has no embedding, or networks that
             see a pair of planes are to learn registered labels, which hold all planes.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        in_channels: int,
-        num_classes: int,
-        text_dim: int,
-        image_dim: int,
-        views: Sequence[str],
-        make_backbone: MakeBackbone | None = None,
-    ) -> None:
+    def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        self.config = config
+        self.config, views, self.num_classes = config, task.views, task.num_classes
         self.views = tuple(views) if config.networks == "all" else tuple(config.networks)
         if not self.views or not set(self.views) <= set(views):
             raise UserError(
                 f"setting networks is {config.networks!r}, expected all or a list of some of {', '.join(views)}"
             )
-        self.num_classes = num_classes
         self.batches_per_step = len(self.views) if config.updates == "sequential" else 1
         if config.inference not in ("ensemble", *self.views):
             raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.views)}")
@@ -77,10 +61,10 @@ class CoTraining(Method):
             )
 
         def vnet() -> VNet:
-            return VNet(in_channels=in_channels, base_filters=config.base_filters, skip=config.skip)
+            return VNet(in_channels=task.in_channels, base_filters=config.base_filters, skip=config.skip)
 
-        build = make_backbone or vnet
-        prompts = _make_prompts(config, num_foreground=num_classes - 1, text_dim=text_dim, image_dim=image_dim)
+        build = task.make_backbone or vnet
+        prompts = _make_prompts(config, task)
         self.networks = nn.ModuleDict({view: self.make_network(build(), prompts) for view in self.views})
 
     def make_network(self, backbone: Backbone, prompts: Prompts | None) -> nn.Module:
@@ -280,15 +264,16 @@ def _sum_peer_losses(logits: Tensor, view: str, pseudo: Mapping[str, Tensor], tr
     return torch.stack(losses).sum() if losses else logits.new_zeros((), dtype=torch.float32)
 
 
-def _make_prompts(config: Config, *, num_foreground: int, text_dim: int, image_dim: int) -> Prompts | None:
+def _make_prompts(config: Config, task: Task) -> Prompts | None:
     """The prompts that the config asks for, or None if it asks for none."""
-    for name, wanted, dim in (("text", config.text_prompt, text_dim), ("image", config.image_prompt, image_dim)):
+    prompts = (("text", config.text_prompt, task.text_dim), ("image", config.image_prompt, task.image_dim))
+    for name, wanted, dim in prompts:
         if wanted and dim < 1:
             raise UserError(f"{name}_prompt is on, but the dataset has no {name} embedding; set {name}_prompt to false")
     if not (config.text_prompt or config.image_prompt):
         return None
     return Prompts(
-        num_foreground=num_foreground,
-        text_dim=text_dim if config.text_prompt else 0,
-        image_dim=image_dim if config.image_prompt else 0,
+        num_foreground=task.num_classes - 1,
+        text_dim=task.text_dim if config.text_prompt else 0,
+        image_dim=task.image_dim if config.image_prompt else 0,
     )

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.method.base import Batch
+from nnunetv2_rada.method.base import Batch, Task
 from nnunetv2_rada.method.losses import supervised_loss
 from nnunetv2_rada.method.plain import PlainMethod
 from nnunetv2_rada.method.teacher import CEILING, follow, make_teacher
@@ -37,8 +37,8 @@ class CopyPaste(PlainMethod):
         UserError: labelled and unlabelled samples of a batch make no pairs.
     """
 
-    def __init__(self, config: Config, **keywords: Any) -> None:
-        super().__init__(config, **keywords)
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
         if config.batch_labelled != config.batch_unlabelled:
             raise UserError(
                 f"BCP pairs labelled with unlabelled samples, but batch_labelled is {config.batch_labelled} and "

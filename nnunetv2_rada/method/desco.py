@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
 from nnunetv2_rada.config import Config
-from nnunetv2_rada.method.base import Backbone, MakeBackbone
+from nnunetv2_rada.method.base import Backbone, Task
 from nnunetv2_rada.method.co_training import CoTraining
 from nnunetv2_rada.method.guidance import Prompts
 from nnunetv2_rada.method.plain import PlainNetwork, check_plain
@@ -34,27 +32,9 @@ class DeSCO(CoTraining):
         UserError: the settings ask for prompts, or not for two networks.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        in_channels: int,
-        num_classes: int,
-        text_dim: int,
-        image_dim: int,
-        views: Sequence[str],
-        make_backbone: MakeBackbone | None = None,
-    ) -> None:
+    def __init__(self, config: Config, task: Task) -> None:
         check_plain(config)
-        super().__init__(
-            config,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            text_dim=text_dim,
-            image_dim=image_dim,
-            views=views,
-            make_backbone=make_backbone,
-        )
+        super().__init__(config, task)
         if len(self.views) != 2:
             raise UserError(
                 f"DeSCO trains two networks, but the settings name {len(self.views)} ({', '.join(self.views)}); "

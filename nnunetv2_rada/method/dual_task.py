@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import Backbone, Batch
+from nnunetv2_rada.method.base import Backbone, Batch, Task
 from nnunetv2_rada.method.losses import weighted_dice
 from nnunetv2_rada.method.plain import PlainMethod, PlainNetwork
 from nnunetv2_rada.method.signed_distance import plane_distances
@@ -38,9 +39,9 @@ class TwoHeadedMethod(PlainMethod):
     Arguments as for `PlainMethod`.
     """
 
-    def __init__(self, *arguments: Any, views: Sequence[str], **keywords: Any) -> None:
-        super().__init__(*arguments, views=views, **keywords)
-        self.views = tuple(views)  # the planes of all of them
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.views = task.views  # the planes of all of them
 
     def make_network(self, backbone: Backbone) -> nn.Module:
         """Return a network with two heads."""

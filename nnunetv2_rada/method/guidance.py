@@ -107,7 +107,24 @@ class Adapter(nn.Module):
         return F.relu(self.project(F.relu(self.expand(F.relu(self.squeeze(embedding))))))
 
 
-class Guidance(nn.Module):
+class _ImageAndPrompts(nn.Module):
+    """cat(f_img, E_ra): what the image's bottleneck says beside what the prompts say of each foreground class."""
+
+    def __init__(self, *, bottleneck_channels: int, prompts: Prompts) -> None:
+        super().__init__()
+        self.prompts = prompts
+        self.norm = _group_norm(bottleneck_channels)
+        self.image_feature = nn.Linear(bottleneck_channels, FEATURE_CHANNELS)
+        self.adapter = Adapter(prompts.dim)
+
+    def features(self, bottleneck: Tensor, image_embedding: Tensor | None) -> Tensor:
+        """Return [B, K, 512]."""
+        f_img = self.image_feature(F.relu(self.norm(bottleneck)).mean(dim=(2, 3, 4)))  # [B, 256]
+        e_ra = self.adapter(self.prompts(image_embedding)).expand(len(f_img), -1, -1)  # [B, K, 256]
+        return torch.cat([f_img[:, None].expand_as(e_ra), e_ra], dim=-1)
+
+
+class Guidance(_ImageAndPrompts):
     """gamma = MLP(cat(f_img, E_ra)), eq. 4, for each foreground class.
 
     The 1x1x1 convolutions of the reference see a 1x1x1 map, so they are linear layers here. There is no non-linearity
@@ -115,25 +132,18 @@ class Guidance(nn.Module):
     """
 
     def __init__(self, *, bottleneck_channels: int, prompts: Prompts) -> None:
-        super().__init__()
-        self.prompts = prompts
-        self.norm = _group_norm(bottleneck_channels)
-        self.image_feature = nn.Linear(bottleneck_channels, FEATURE_CHANNELS)
-        self.adapter = Adapter(prompts.dim)
+        super().__init__(bottleneck_channels=bottleneck_channels, prompts=prompts)
         self.gamma = nn.Sequential(
             nn.Linear(2 * FEATURE_CHANNELS, 256), nn.Linear(256, 128), nn.Linear(128, 64), nn.Linear(64, GAMMA_CHANNELS)
         )
 
     def forward(self, bottleneck: Tensor, image_embedding: Tensor | None = None) -> Tensor:
         """Return gamma [B, K, 8]."""
-        f_img = self.image_feature(F.relu(self.norm(bottleneck)).mean(dim=(2, 3, 4)))  # [B, 256]
-        e_ra = self.adapter(self.prompts(image_embedding)).expand(len(f_img), -1, -1)  # [B, K, 256]
-        f_img = f_img[:, None].expand_as(e_ra)
-        gamma: Tensor = self.gamma(torch.cat([f_img, e_ra], dim=-1))
+        gamma: Tensor = self.gamma(self.features(bottleneck, image_embedding))
         return gamma
 
 
-class FiLM(nn.Module):
+class FiLM(_ImageAndPrompts):
     """Scale and shift of every channel of the bottleneck, from the prompts and the bottleneck itself.
 
     Beyond the paper, whose guidance shifts each class's logit and nothing else; this reaches what the decoder makes of
@@ -141,21 +151,15 @@ class FiLM(nn.Module):
     """
 
     def __init__(self, *, bottleneck_channels: int, prompts: Prompts) -> None:
-        super().__init__()
-        self.prompts = prompts
-        self.norm = _group_norm(bottleneck_channels)
-        self.image_feature = nn.Linear(bottleneck_channels, FEATURE_CHANNELS)
-        self.adapter = Adapter(prompts.dim)
+        super().__init__(bottleneck_channels=bottleneck_channels, prompts=prompts)
         self.hidden = nn.Linear(2 * FEATURE_CHANNELS, FEATURE_CHANNELS)
         self.scale_and_shift = nn.Linear(FEATURE_CHANNELS, 2 * bottleneck_channels)
         nn.init.zeros_(self.scale_and_shift.weight)
         nn.init.zeros_(self.scale_and_shift.bias)
 
     def forward(self, bottleneck: Tensor, image_embedding: Tensor | None = None) -> Tensor:
-        """Return the bottleneck [B, C, x, y, z], modulated; several classes' E_ra are averaged."""
-        f_img = self.image_feature(F.relu(self.norm(bottleneck)).mean(dim=(2, 3, 4)))  # [B, 256]
-        e_ra = self.adapter(self.prompts(image_embedding)).expand(len(f_img), -1, -1).mean(dim=1)  # [B, 256]
-        hidden = F.relu(self.hidden(torch.cat([f_img, e_ra], dim=1)))
+        """Return the bottleneck [B, C, x, y, z], modulated; what several classes say is averaged."""
+        hidden = F.relu(self.hidden(self.features(bottleneck, image_embedding).mean(dim=1)))
         scale, shift = self.scale_and_shift(hidden)[:, :, None, None, None].chunk(2, dim=1)
         modulated: Tensor = bottleneck * (1 + scale) + shift
         return modulated

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import Batch
+from nnunetv2_rada.method.base import Batch, Task
 from nnunetv2_rada.method.plain import PlainMethod
 from nnunetv2_rada.method.teacher import follow, make_teacher, warm_decay
 from nnunetv2_rada.method.uncertainty import add_noise, predictive_entropy
@@ -25,8 +26,8 @@ class MeanTeacher(PlainMethod):
     no network of the prediction; arguments as for `PlainMethod`.
     """
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
         self.teacher = make_teacher(self.networks["student"])
 
     def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:

@@ -5,7 +5,6 @@ Shape suffixes as in `nnunetv2_rada.method.base`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import schedules
-from nnunetv2_rada.method.base import Backbone, Batch, MakeBackbone, Method
+from nnunetv2_rada.method.base import Backbone, Batch, Method, Task
 from nnunetv2_rada.method.co_training import supervision
 from nnunetv2_rada.method.ensemble import ensemble_logits
 from nnunetv2_rada.method.losses import supervised_loss
@@ -50,12 +49,7 @@ class PlainMethod(Method):
 
     Args:
         config: Settings of the run.
-        in_channels: Image channels.
-        num_classes: Outputs, background included.
-        text_dim: Not used.
-        image_dim: Not used.
-        views: Names of the dataset's label channels.
-        make_backbone: Builds one network's backbone; None builds the paper's V-Net.
+        task: What is segmented; its embeddings are not used.
 
     Raises:
         UserError: the settings ask for prompts, for one label a view, or for a network that is not there.
@@ -64,17 +58,7 @@ class PlainMethod(Method):
     names: ClassVar[tuple[str, ...]] = ("student",)
     """Names of the networks."""
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        in_channels: int,
-        num_classes: int,
-        text_dim: int,
-        image_dim: int,
-        views: Sequence[str],
-        make_backbone: MakeBackbone | None = None,
-    ) -> None:
+    def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
         check_plain(config)
         if config.pseudo_labels == "per_view":
@@ -85,13 +69,13 @@ class PlainMethod(Method):
         if config.inference not in ("ensemble", *self.names):
             raise UserError(f"setting inference is {config.inference!r}, expected ensemble or {', '.join(self.names)}")
         self.config = config
-        self.views = tuple(views[:1])
-        self.in_channels, self.num_classes = in_channels, num_classes
+        self.views = task.views[:1]
+        self.in_channels, self.num_classes = task.in_channels, task.num_classes
 
         def vnet() -> Backbone:
-            return VNet(in_channels=in_channels, base_filters=config.base_filters, skip=config.skip)
+            return VNet(in_channels=task.in_channels, base_filters=config.base_filters, skip=config.skip)
 
-        build = make_backbone or vnet
+        build = task.make_backbone or vnet
         self.networks = nn.ModuleDict({name: self.make_network(build()) for name in self.names})
 
     def make_network(self, backbone: Backbone) -> nn.Module:

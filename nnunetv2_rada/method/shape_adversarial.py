@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from nnunetv2_rada.method.base import Batch
+from nnunetv2_rada.config import Config
+from nnunetv2_rada.method.base import Batch, Task
 from nnunetv2_rada.method.dual_task import TwoHeadedMethod
 
 DISCRIMINATOR = "discriminator"
@@ -57,8 +58,8 @@ class SASSNet(TwoHeadedMethod):
     place of another pass after the update. Its width follows `base_filters` (64 at 16).
     """
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
         self.discriminator = Discriminator(
             num_maps=self.num_classes - 1, in_channels=self.in_channels, width=4 * self.config.base_filters
         )
