@@ -106,8 +106,9 @@ def test_every_trainer_has_a_method_and_only_guided_ones_need_embeddings(name):
     dims = {"text_dim": 8 if config.text_prompt else 0, "image_dim": 8 if config.image_prompt else 0}
     method = make_method(config, in_channels=1, num_classes=3, views=VIEWS, **dims)
     assert set(method.views) <= set(VIEWS)
-    assert config.image_prompt == name.startswith("nnUNetTrainerRADA")
-    assert config.text_prompt == (config.image_prompt or name == "nnUNetTrainerSGTC")
+    guided = name.startswith(("nnUNetTrainerRADA", "nnUNetTrainerSGTC"))
+    assert config.image_prompt == (guided and name != "nnUNetTrainerSGTC")
+    assert config.text_prompt == (guided and name != "nnUNetTrainerRADA_NoText")
 
 
 def test_a_broken_batch_stops_training_with_its_own_line(capsys):
