@@ -40,11 +40,6 @@ def nearest_plane(shape: tuple[int, int, int], planes: Sequence[Plane]) -> tuple
     return position, distance
 
 
-def distance_to_planes(shape: tuple[int, int, int], planes: Sequence[Plane]) -> NDArray[np.int16]:
-    """Return the distance to the nearest of `planes` in raw slices, int16 (z, y, x)."""
-    return nearest_plane(shape, planes)[1]
-
-
 def view_label(
     case: Case,
     propagated: Sequence[NDArray[np.uint8]],

@@ -53,11 +53,6 @@ class Prompts(nn.Module):
         """D, the size of cat(E_t, E_v)."""
         return self.text.shape[1] + self.image.shape[1]
 
-    @property
-    def is_assigned(self) -> bool:
-        """Whether every embedding is there."""
-        return bool(torch.isfinite(self.text).all() and torch.isfinite(self.image).all())
-
     @torch.no_grad()
     def assign(self, *, text: Tensor | None = None, image: Tensor | None = None) -> None:
         """Take E_t [K, Dt] and E_v [K, Dv] as they are; a prompt that is left out is ignored.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.planes import annotation_volume, on_plane
 from sparse_annotation_tools.schema import AnnotatedSlice, Case
-from sparse_annotation_tools.views import UNKNOWN, distance_to_planes, nearest_plane, paste_annotation, view_label
+from sparse_annotation_tools.views import UNKNOWN, nearest_plane, paste_annotation, view_label
 
 SHAPE = (8, 9, 10)
 VIEW_OF_AXIS = ("axial", "coronal", "sagittal")
@@ -46,7 +46,7 @@ def test_annotated_voxels_replace_propagated_ones() -> None:
 
 def test_distances_count_slices_along_the_plane_axis() -> None:
     """Zero on the plane, growing by one per slice on either side, blind to the other two axes."""
-    distance = distance_to_planes(SHAPE, [(1, 3)])
+    _, distance = nearest_plane(SHAPE, [(1, 3)])
     np.testing.assert_array_equal(distance[0, :, 0], [3, 2, 1, 0, 1, 2, 3, 4, 5])
     assert (distance == distance[:1, :, :1]).all()
 
@@ -64,7 +64,7 @@ def test_the_nearest_of_several_planes_wins_and_ties_go_to_the_first() -> None:
 def test_distance_needs_a_plane() -> None:
     """A case without slices has no distance."""
     with pytest.raises(ValueError, match="no plane"):
-        distance_to_planes(SHAPE, [])
+        nearest_plane(SHAPE, [])
 
 
 def test_a_view_learns_its_own_slice_with_the_others_pasted_in() -> None:
