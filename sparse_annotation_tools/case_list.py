@@ -60,7 +60,11 @@ def _case_files(text: Mapping[str, str], folder: Path, where: str) -> CaseFiles:
 
 def _file(name: str, folder: Path, where: str) -> Path:
     path = folder / name
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds what no name can hold
+        there = False
+    if not there:
         raise UserError(f"{where} names {path}, which does not exist; expected a file, relative to the CSV's folder")
     if stem_of(path) is None:
         raise UserError(f"{where} names {path}; expected a file that ends in {', '.join(SUFFIXES)}")

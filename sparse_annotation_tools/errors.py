@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_LONGEST = 2000  # characters of a message
+_LONGEST = 1000  # characters of a message
 
 
 class UserError(Exception):

@@ -51,6 +51,9 @@ class Labels:
                 f"{path} has region-based labels ({', '.join(regions)}), which are not supported; "
                 "name the values 1, 2, ... by --labels NAME [NAME ...]"
             )
+        twice = [name for name, value in labels.items() if list(labels.values()).count(value) > 1]
+        if twice:
+            raise UserError(f"{path} gives the labels {', '.join(twice)} one value; give each its own")
         classes = {name: value for name, value in labels.items() if value > 0 and name != IGNORE}
         return cls(classes=classes, ignore=labels.get(IGNORE))
 

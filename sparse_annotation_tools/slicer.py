@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.volume_format import check_format
 from sparse_annotation_tools.volumes import Geometry
 
 _GRID_TOLERANCE_VOXEL = 0.1
@@ -45,6 +46,7 @@ def read_segmentation(path: Path, grid: Geometry, classes: Mapping[str, int] | N
             called like classes, segments overlap, none is called like a class and two share a value, or there are
             several segments and `classes` is None.
     """
+    check_format(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -1,0 +1,191 @@
+"""Find volume files that ITK would take for something that they are not, without an error, or that would end it."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparse_annotation_tools.errors import UserError
+
+if TYPE_CHECKING:
+    from sparse_annotation_tools.volumes import Geometry
+
+_MEND = "copy or download it again, or export it anew"
+_NIFTI = (".nii", ".nii.gz")
+_NIFTI_1 = 348
+_NIFTI_2 = 540
+_LARGEST_TEXT_HEADER = 1 << 20
+_SMALLEST_MM, _LARGEST_MM = 1e-6, 1e6  # of a voxel's side: from microscopes to beyond any body
+_MM_OF_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI's unknown, metre, millimetre, micrometre
+_BITS_OF_DATATYPE = {
+    2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,  # whole and real numbers
+    32: 64, 128: 24, 1792: 128, 2304: 32,  # complex numbers and colours, refused with a better reason later
+}  # fmt: skip
+_SMALLEST_SLOPE = 1e-12
+_TOLERANCE = 1e-3  # of a voxel, and of the numbers themselves
+
+_NUMBER = rb"[-+]?[\d.]{1,40}(?:[eE][-+]?\d{1,4})?"
+_VECTOR = rb"\(" + _NUMBER + rb"(?:, *" + _NUMBER + rb")*\)"
+_NUMBERS = re.compile(rb"(?:(?:none|nan|" + _NUMBER + rb"|" + _VECTOR + rb")(?: +|$))*")
+_NUMERIC_FIELDS = {
+    b"dimension", b"sizes", b"spacings", b"space dimension", b"space directions", b"space origin", b"axis mins",
+    b"axis maxs", b"thicknesses", b"byte skip", b"line skip", b"measurement frame",  # .nrrd
+    b"NDims", b"DimSize", b"ElementSpacing", b"ElementSize", b"Offset", b"Position", b"Origin", b"TransformMatrix",
+    b"Rotation", b"Orientation", b"CenterOfRotation", b"HeaderSize", b"CompressedDataSize",
+    b"ElementNumberOfChannels",  # .mha
+}  # fmt: skip
+
+
+def check_format(path: Path) -> None:
+    """Look for what ITK would misread in silence.
+
+    Asked for the voxels of c.nii.gz, it reads those of a c.nii beside it. A NIfTI file whose magic number is damaged is
+    Analyze to it, with voxels that begin elsewhere. Of numbers in text headers it takes what it understands, and a very
+    long one ends the process. Packed voxels that cannot be unpacked are whatever was in memory.
+
+    Raises:
+        UserError: see above.
+    """
+    if path.name.endswith(".nii.gz") and path.with_suffix("").is_file():
+        raise UserError(
+            f"{path.with_suffix('').name} lies beside {path}, and its voxels would be read instead; "
+            "move one of them to another folder"
+        )
+    if path.name.endswith(_NIFTI):
+        try:
+            with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+                _check_nifti_header(path, file)  # type: ignore[arg-type]
+        except (EOFError, zlib.error, gzip.BadGzipFile, struct.error):
+            raise UserError(f"{path} is cut off or no NIfTI file; {_MEND}") from None
+    elif path.name.endswith(".nrrd"):
+        _check_nrrd(path)
+    elif path.name.endswith(".mha"):
+        _check_mha(path)
+
+
+def check_grid(path: Path, geometry: Geometry) -> None:
+    """Refuse a grid that no scan has, or that is not the one of a NIfTI header's sform or qform.
+
+    A header may describe the grid twice. Where the two contradict each other, or one is no turned grid, ITK mixes them.
+
+    Raises:
+        UserError: see above.
+    """
+    if not all(_SMALLEST_MM <= side <= _LARGEST_MM for side in geometry.spacing):
+        sides = " x ".join(f"{side:g}" for side in geometry.spacing)
+        raise UserError(
+            f"{path} has voxels of {sides} mm by its header, expected {_SMALLEST_MM:g} to {_LARGEST_MM:g}; {_MEND}"
+        )
+    if not path.name.endswith(_NIFTI):
+        return
+    read = np.eye(4)
+    read[:3, :3] = np.reshape(geometry.direction, (3, 3)) * np.asarray(geometry.spacing)
+    read[:3, 3] = geometry.origin
+    read[:2] *= -1  # NIfTI's axes point to the right and to the front
+    described = _affines(path)
+    near = [np.abs(read - each) <= _TOLERANCE * (min(geometry.spacing) + np.abs(each)) for each in described]
+    if described and not any(each.all() for each in near):
+        raise UserError(
+            f"{path} describes its grid by an sform or qform that is not what ITK makes of them: a sheared grid, or "
+            f"two that contradict each other; resample the scan to a grid at right angles, or {_MEND}"
+        )
+
+
+def _affines(path: Path) -> list[Any]:
+    """Return the grids that a NIfTI header describes, in mm."""
+    import nibabel
+
+    try:
+        with np.errstate(all="ignore"):
+            header: Any = nibabel.load(path).header
+            scale = _MM_OF_UNIT[int(header["xyzt_units"]) & 7]
+            forms = (("sform_code", header.get_sform), ("qform_code", header.get_qform))
+            found = [form() for code, form in forms if int(header[code]) > 0]
+    except Exception as error:  # whatever nibabel says of a header that it does not understand
+        raise UserError(f"{path} has a header that cannot be understood ({error}); {_MEND}") from None
+    for affine in found:
+        affine[:3] *= scale
+    return found
+
+
+def _check_nifti_header(path: Path, file: IO[bytes]) -> None:
+    header = file.read(_NIFTI_2)
+    for order in "<>":
+        size = struct.unpack_from(f"{order}i", header)[0]
+        if size == _NIFTI_1:
+            magic, (offset,) = header[344:348], struct.unpack_from(f"{order}f", header, 108)
+            lengths, kind = struct.unpack_from(f"{order}8h", header, 40), struct.unpack_from(f"{order}2h", header, 70)
+            (slope,) = struct.unpack_from(f"{order}f", header, 112)
+        elif size == _NIFTI_2:
+            magic, (offset,) = header[4:8], struct.unpack_from(f"{order}q", header, 168)
+            lengths, kind = struct.unpack_from(f"{order}8q", header, 16), struct.unpack_from(f"{order}2h", header, 12)
+            (slope,) = struct.unpack_from(f"{order}d", header, 176)
+        else:
+            continue
+        if magic not in (b"n+1\0", b"n+2\0"):
+            raise UserError(f"{path} has the magic number {magic!r}, expected that of a NIfTI file, n+1; {_MEND}")
+        if offset != 0 and not size + 4 <= offset < 2**40:
+            raise UserError(f"{path} says that its voxels begin at byte {offset:g}, within its header; {_MEND}")
+        if 0 < abs(slope) < _SMALLEST_SLOPE:  # ITK takes it for none
+            raise UserError(f"{path} says that its values are to be multiplied by {slope:g}; {_MEND}")
+        rank = lengths[0]
+        if not 1 <= rank <= 7 or min(lengths[1 : rank + 1]) < 1:
+            sides = list(lengths[1:])
+            raise UserError(f"{path} cannot be read as a volume (its header says {sides} voxels); {_MEND}")
+        datatype, bits = kind
+        if _BITS_OF_DATATYPE.get(datatype) != bits:
+            what = f"its header says voxels of {bits} bits and type {datatype}"
+            raise UserError(f"{path} cannot be read as a volume ({what}); {_MEND}")
+        return
+    raise UserError(f"{path} cannot be read as a volume (it is no NIfTI file); {_MEND}")
+
+
+def _check_nrrd(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(_LARGEST_TEXT_HEADER)
+    header, blank, body = start.partition(b"\n\n")
+    if b"\r\n\r\n" in start[: len(header) + 4]:
+        header, blank, body = start.partition(b"\r\n\r\n")
+    fields = _fields(path, header, b":")
+    detached = b"data file" in fields or b"datafile" in fields
+    if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz") and not detached and blank and body[:2] != b"\x1f\x8b":
+        raise UserError(f"{path} is damaged: its voxels are to be packed and are not; {_MEND}")
+
+
+def _check_mha(path: Path) -> None:
+    content = path.read_bytes()
+    header = re.match(rb"(?s).*?^ElementDataFile[^\n]*\n", content[:_LARGEST_TEXT_HEADER], re.MULTILINE)
+    if header is None:
+        return
+    fields = _fields(path, header[0], b"=")
+    for name in (b"CompressedData", b"BinaryData"):
+        if fields.get(name, b"True").lower() not in (b"true", b"false"):
+            raise UserError(f"{path} has {name.decode()} = {fields[name]!r}, expected True or False; {_MEND}")
+    if fields.get(b"CompressedData", b"False").lower() == b"false":
+        return
+    try:
+        zlib.decompress(content[header.end() :])
+    except zlib.error as error:
+        raise UserError(f"{path} is damaged: its voxels cannot be unpacked ({error}); {_MEND}") from None
+
+
+def _fields(path: Path, header: bytes, mark: bytes) -> dict[bytes, bytes]:
+    """Return the fields of a text header; see that numbers are numbers."""
+    fields: dict[bytes, bytes] = {}
+    for line in header.splitlines():
+        name, found, value = line.partition(mark)
+        if not found or line.startswith(b"#"):
+            continue
+        name, value = name.strip(), value.strip()
+        if name in fields and name in _NUMERIC_FIELDS:
+            raise UserError(f"{path} says twice what {name.decode()} is; {_MEND}")
+        fields[name] = value
+        if name in _NUMERIC_FIELDS and not _NUMBERS.fullmatch(value):
+            raise UserError(f"{path} says {name.decode()} is {value[:60]!r}, expected numbers; {_MEND}")
+    return fields

@@ -1,0 +1,313 @@
+"""Kill the long commands at random moments, start them again, and see that they end as if nothing had been.
+
+`python stress/kill_commands.py --kills 50 --seed 0` takes an hour or more; `--commands` chooses. Each command runs
+undisturbed first, on small generated scans. Then it is started over and over, killed with SIGKILL at a random moment,
+its whole process group or its first process alone, whose workers must end by themselves, and started again at once,
+until it comes to its end. What it left is compared with the undisturbed run: datasets, embeddings and suggestions byte
+by byte; of a training the weights, the losses and the predictions of its validation. The last line is one JSON object
+with the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SHAPE = (16, 18, 20)
+MOST_WAIT_S = 30.0  # for the workers of a killed command to end
+TRAINING = {
+    "num_iterations": 8, "iterations_per_epoch": 4, "val_iterations_per_epoch": 1, "base_filters": 4,
+    "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 16, "batch_labelled": 1, "batch_unlabelled": 1,
+    "mirror_axes": [], "checkpoint_minutes": 1e-4,
+}  # fmt: skip
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to be killed.
+
+    Attributes:
+        words: its command line.
+        variables: of its environment.
+        begin: puts everything into the state before the first start.
+        result: what it left, by name.
+        again: words to add when it is started again.
+    """
+
+    words: list[str]
+    variables: Mapping[str, str]
+    begin: Callable[[], None]
+    result: Callable[[], Result]
+    again: tuple[str, ...] = ()
+
+
+@dataclass
+class Campaign:
+    """What happened to one command.
+
+    Attributes:
+        undisturbed_s: wall time of a run that nobody kills.
+        kills: how often it was killed.
+        alone: how often only its first process.
+        ends: how often it came to its end after kills.
+        different: what was not as after the undisturbed run, by run.
+        failed: starts that ended with another status than 0.
+        left_behind: processes that were still there long after their first process was killed.
+    """
+
+    undisturbed_s: float
+    kills: int = 0
+    alone: int = 0
+    ends: int = 0
+    different: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left_behind: int = 0
+
+    @property
+    def fine(self) -> bool:
+        """Whether it ended as it should each time."""
+        return not (self.different or self.failed or self.left_behind)
+
+
+def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> Campaign:
+    """Run a command undisturbed, then kill it that many times; the last run is left to come to its end."""
+    command.begin()
+    start = time.monotonic()
+    _start(command, log, first=True).wait()
+    campaign = Campaign(undisturbed_s=time.monotonic() - start)
+    expected = command.result()
+    while campaign.kills < kills:
+        command.begin()
+        groups: list[int] = []
+        ended = False
+        while not ended:
+            process = _start(command, log, first=not groups)
+            groups.append(process.pid)
+            ended = _killed_or_ended(process, campaign, kills, chance)
+        if process.returncode:
+            campaign.failed.append(f"status {process.returncode}: {_last_line(log)}")
+        campaign.ends += 1
+        found = command.result()
+        campaign.different += [
+            f"run {campaign.ends}: {name}"
+            for name in sorted({*expected, *found})
+            if expected.get(name) != found.get(name)
+        ]
+        campaign.left_behind += sum(_still_there(group) for group in groups)
+        print(f"  {campaign.kills} kills, {campaign.ends} ends, {len(campaign.different)} differences", flush=True)
+    return campaign
+
+
+def _killed_or_ended(process: subprocess.Popen[bytes], campaign: Campaign, kills: int, chance: random.Random) -> bool:
+    """Kill a run at a random moment; return True if it had come to its end before, or has been killed enough."""
+    moment_s = chance.uniform(0, 1.2 * campaign.undisturbed_s) if campaign.kills < kills else None
+    try:
+        process.wait(timeout=moment_s)
+        return True
+    except subprocess.TimeoutExpired:
+        alone = chance.random() < 0.5
+        (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+        process.wait()
+        campaign.kills += 1
+        campaign.alone += alone
+        return False
+
+
+def _start(command: Command, log: Path, *, first: bool) -> subprocess.Popen[bytes]:
+    scripts = sysconfig.get_path("scripts")
+    words = [str(Path(scripts) / command.words[0]), *command.words[1:], *(() if first else command.again)]
+    variables = {**os.environ, **command.variables, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    with log.open("ab") as output:
+        return subprocess.Popen(words, env=variables, stdout=output, stderr=output, start_new_session=True)
+
+
+def _still_there(group: int) -> int:
+    """Wait for a process group to end; end it where it does not, and return 1."""
+    deadline = time.monotonic() + MOST_WAIT_S
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return 0
+        time.sleep(0.2)
+    os.killpg(group, signal.SIGKILL)
+    return 1
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split()
+    return " ".join(lines[-30:])
+
+
+# ---- the commands ---------------------------------------------------------------------------------------------------
+
+
+def commands(work: Path) -> dict[str, Callable[[], Command]]:
+    """Return what makes each command ready, by name."""
+    return {
+        "make -np 1": lambda: make(work, processes=1),
+        "make -np 2": lambda: make(work, processes=2),
+        "embed": lambda: embed(work),
+        "suggest": lambda: suggest(work),
+        "train": lambda: train(work),
+    }
+
+
+def make(work: Path, processes: int) -> Command:
+    """rada-make-sparse-dataset of two labelled, one unlabelled and one test scan."""
+    scans, raw = _scans(work), work / f"raw_{processes}"
+    words = [
+        "rada-make-sparse-dataset", "-d", "7", "-n", "Killed", "--images", f"{scans}/labelled/images", "--labels",
+        f"{scans}/labelled/labels", "--unlabelled", f"{scans}/unlabelled/images", "--test-images",
+        f"{scans}/test/images", "--test-labels", f"{scans}/test/labels", "--simulate", "SCA", "--label-names", "organ",
+        "--encoder", "random", "--encoder-seed", "0", "-np", str(processes),
+    ]  # fmt: skip
+    return Command(words, {"nnUNet_raw": str(raw)}, lambda: _empty(raw), lambda: _bytes(raw))
+
+
+def embed(work: Path) -> Command:
+    """rada-embed with the encoder that is part of the package, over embeddings of another one."""
+    made = _made(work)
+    raw = work / "raw_embed"
+
+    def begin() -> None:
+        shutil.rmtree(raw, ignore_errors=True)
+        shutil.copytree(made, raw)
+
+    words = ["rada-embed", "-d", "7", "--encoder", "alpha-clip-tiny"]
+    cache = {"XDG_CACHE_HOME": str(raw / "cache"), "HOME": str(raw)}
+    return Command(words, {"nnUNet_raw": str(raw), **cache}, begin, lambda: _bytes(raw / "Dataset007_Killed"))
+
+
+def suggest(work: Path) -> Command:
+    """rada-suggest-slices: records, label maps, pictures and the list of planes of four scans."""
+    scans, output = _scans(work), work / "suggested"
+    words = ["rada-suggest-slices", "-i", f"{scans}/suggest", "-o", str(output), "-np", "2"]
+    return Command(words, {}, lambda: _empty(output), lambda: _bytes(output))
+
+
+def train(work: Path) -> Command:
+    """nnUNetv2_train, gone on with by --c; two epochs and the validation after them."""
+    raw, preprocessed, results = _made(work), work / "preprocessed", work / "results"
+    (work / "config.json").write_text(json.dumps(TRAINING))
+    variables = {
+        "nnUNet_raw": str(raw), "nnUNet_preprocessed": str(preprocessed), "nnUNet_results": str(results),
+        "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f",
+        "RADA_CONFIG": str(work / "config.json"),
+    }  # fmt: skip
+    if not (preprocessed / "Dataset007_Killed" / "nnUNetPlans.json").is_file():
+        plan = ["nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "3d_fullres", "-np", "1", "-npfp", "1"]
+        _run(plan, variables)
+    words = ["nnUNetv2_train", "7", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu"]
+    return Command(words, variables, lambda: _empty(results), lambda: _training(results), again=("--c",))
+
+
+def _training(results: Path) -> Result:
+    """Return a hash of each weight, the losses, and the bytes of the validation's predictions."""
+    import torch
+
+    found: dict[str, Any] = {}
+    for path in sorted(results.rglob("checkpoint_final.pth")):
+        content = torch.load(path, weights_only=False)
+        for name, weight in content["network_weights"].items():
+            found[f"weight {name}"] = hashlib.sha256(weight.numpy().tobytes()).hexdigest()
+        curves = {name: values for name, values in content["logging"].items() if "loss" in name or "dice" in name}
+        found.update({f"curve {name}": repr(values) for name, values in curves.items()})
+    for path in sorted(results.rglob("validation/*.nii.gz")):
+        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _scans(work: Path) -> Path:
+    from sparse_annotation_tools.phantom import write_phantom_set
+
+    scans = work / "scans"
+    if not scans.is_dir():
+        write_phantom_set(scans, labelled=2, unlabelled=1, test=1, shape=SHAPE, spacing_mm=(3.0, 3.0, 3.0))
+        (scans / "suggest").mkdir()
+        for path in scans.glob("*/images/*.nii.gz"):
+            shutil.copy(path, scans / "suggest")
+    return scans
+
+
+def _made(work: Path) -> Path:
+    """Return nnUNet_raw with the dataset, made once."""
+    raw = work / "raw_1"
+    if not (raw / "Dataset007_Killed" / "rada" / "prompts.safetensors").is_file():
+        command = make(work, processes=1)
+        command.begin()
+        _run(command.words, command.variables)
+    return raw
+
+
+def _run(words: list[str], variables: Mapping[str, str]) -> None:
+    script = str(Path(sysconfig.get_path("scripts")) / words[0])
+    done = subprocess.run([script, *words[1:]], env={**os.environ, **variables}, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with status {done.returncode}: {done.stderr[-2000:]}")
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _bytes(folder: Path) -> Result:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def main() -> int:
+    """Kill and print what came of it; 1 where a command did not end as it should."""
+    arguments = _parse()
+    figures: dict[str, Any] = {}
+    fine = True
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        for name in arguments.commands:
+            print(name, flush=True)
+            chance = random.Random(f"{arguments.seed} {name}")
+            campaign = disturb(commands(work)[name](), arguments.kills, chance, work / f"{name}.log")
+            for line in (*campaign.different[:10], *campaign.failed[:10]):
+                print(f"  {line}")
+            figures[name] = {
+                "undisturbed_s": round(campaign.undisturbed_s, 1), "kills": campaign.kills, "alone": campaign.alone,
+                "ends": campaign.ends, "different": len(campaign.different), "failed": len(campaign.failed),
+                "left_behind": campaign.left_behind,
+            }  # fmt: skip
+            print(f"  {figures[name]}", flush=True)
+            fine &= campaign.fine
+    print(json.dumps({"kill": figures, "seed": arguments.seed, "machine": platform.machine()}))
+    return 0 if fine else 1
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = list(commands(Path()))
+    parser.add_argument("--commands", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--kills", type=int, default=50, metavar="N", help="of each command (default 50)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default 0)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep scans, datasets and logs here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
