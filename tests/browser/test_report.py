@@ -92,6 +92,21 @@ def test_names_are_text_whatever_they_hold(page: Page, report: Path) -> None:
     assert said == []
 
 
+def test_cases_follow_each_other(page: Page, report: Path) -> None:
+    """From case to case and back: each has its own viewer, and the title, the focus and the address go along."""
+    open_case(page, report, "phantom_labelled_00")
+    name = page.locator("#case-title").inner_text()
+    for link in ("Previous", "Next"):
+        page.get_by_role("link", name=link).click()
+        page.wait_for_selector("#canvas[data-ready]", timeout=60_000)
+        assert page.title() == f"{page.locator('#case-title').inner_text()}: report"
+        assert page.evaluate("document.activeElement.id") == "case-title"
+    assert page.locator("#case-title").inner_text() == name
+    page.get_by_role("link", name="← All cases").click()
+    assert page.locator("#overview").is_visible()
+    assert page.locator("canvas").count() == 0
+
+
 def test_layers_switch(page: Page, report: Path, pixels_of: Pixels) -> None:
     """Each layer changes the picture when it is switched on, and off again; opacity and outline change it too."""
     canvas = open_case(page, report, "phantom_test_00")

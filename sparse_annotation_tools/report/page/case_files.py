@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def make_case(task: CaseTask) -> None:
     if _is_made(task.folder, key):
         return
     shutil.rmtree(task.folder, ignore_errors=True)
-    case = raw.read(task.case, predictions=task.predictions, truth=task.truth, doubt=task.doubt)
+    case = _without_ignored(
+        raw.read(task.case, predictions=task.predictions, truth=task.truth, doubt=task.doubt), raw.classes
+    )
     result = _measured(raw, task)
     thumbnails, thumbnail_files = _write_thumbnails(case, raw, task.folder)
     layers, factors = _write_volumes(case, task)
@@ -193,6 +196,13 @@ def _measured(raw: RawDataset, task: CaseTask) -> CaseResult | None:
     name = f"{task.case}{raw.ending}"
     pair = Pair(case=task.case, truth=task.truth / name, prediction=task.predictions / name)
     return evaluate_pair(pair, Labels.from_dataset_json(raw.folder / "dataset.json"))
+
+
+def _without_ignored(case: CaseVolumes, classes: Mapping[str, int]) -> CaseVolumes:
+    """Show nothing where the truth holds no class: it may ignore some voxels."""
+    if case.truth is None:
+        return case
+    return replace(case, truth=np.where(np.isin(case.truth, list(classes.values())), case.truth, 0).astype(np.uint8))
 
 
 def _metrics_json(raw: RawDataset, result: CaseResult) -> dict[str, Any]:

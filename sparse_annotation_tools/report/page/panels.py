@@ -170,7 +170,7 @@ class Painter:
         """Write the PNG of a panel, in true proportions; return its width and height in pixels."""
         picture = self._drawn(panel)
         with atomic_path(path) as temporary:
-            Image.fromarray(picture).save(temporary, format="PNG", optimize=False, compress_level=9)
+            Image.fromarray(picture).save(temporary, format="PNG", compress_level=6)
         return picture.shape[1], picture.shape[0]
 
     def _drawn(self, panel: Panel) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import dataclass
 from importlib.resources import files
@@ -273,7 +274,8 @@ def _missing(
 ) -> list[dict[str, str]]:
     """One sentence for each part that is left out, and what to type to have it."""
     dataset, found = request.dataset_id, []
-    report = f"rada-report -d {dataset} -o {request.output}"
+    report = f"rada-report -d {dataset} -o {shlex.quote(str(request.output))}"
+    images, predictions = (shlex.quote(str(folder)) for folder in (raw.folder / "imagesTs", request.predictions))
     options = f"-d {dataset} -c {request.configuration} -f all -tr {request.trainer}"
     if training is None:
         text = f"No training of {request.trainer} was found" + (
@@ -288,16 +290,14 @@ def _missing(
     has_predictions = any(task.predictions for task in tasks)
     if not has_predictions:
         where = f" with an image in this dataset in {request.predictions}" if request.predictions else " given"
-        command = (
-            f"nnUNetv2_predict -i {raw.folder / 'imagesTs'} -o predictions {options} && {report} -pred predictions"
-        )
+        command = f"nnUNetv2_predict -i {images} -o predictions {options} && {report} -pred predictions"
         found.append({"part": "predictions", "text": f"No predictions{where}.", "command": command})
     elif not has_results:
         text = "No truth is known for any predicted scan, so there are no measures."
-        command = f"{report} -pred {request.predictions} -gt FOLDER_OF_DENSE_LABELS"
+        command = f"{report} -pred {predictions} -gt FOLDER_OF_DENSE_LABELS"
         found.append({"part": "truth", "text": text, "command": command})
     if has_predictions and not any(task.doubt for task in tasks):
         text = "Nothing says where the prediction is in doubt, or where the three networks disagree."
-        command = f"{report} -pred {request.predictions} --networks FOLDER_1 FOLDER_2 FOLDER_3"
+        command = f"{report} -pred {predictions} --networks FOLDER_1 FOLDER_2 FOLDER_3"
         found.append({"part": "disagreement", "text": text, "command": command})
     return found

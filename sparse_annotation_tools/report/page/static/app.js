@@ -12,8 +12,7 @@ Rada.receiveReport = (report) => {
 };
 
 Rada.route = (isMoved) => {
-  const [, folder] = location.hash.match(/^#case\/(.+)$/) || [];
-  const one = folder && Rada.report.cases.find((each) => each.folder === decodeURIComponent(folder));
+  const one = Rada.report.cases.find((each) => Rada.caseAddress(each.folder) === location.hash);
   const [overview, place] = [document.getElementById("overview"), document.getElementById("case")];
   overview.hidden = Boolean(one);
   place.hidden = !one;

@@ -61,11 +61,13 @@ Rada.viewerSection = (one) => {
   Rada.viewer?.stop();
   Rada.viewer = viewer;
   viewer.start().then(() => {
+    if (viewer.isStopped) return;
     message.hidden = true;
     panel.append(...Rada.viewerControls(viewer, where));
     Rada.viewerKeys(viewer, canvas);
     canvas.dataset.ready = "true";
   }).catch((error) => {
+    if (viewer.isStopped) return;
     message.textContent = `The viewer cannot start (${error.message}). It needs WebGL 2; the pictures below do not.`;
   });
   const coarser = one.axes.some((axis) => axis.factor > 1);

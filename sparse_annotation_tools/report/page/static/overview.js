@@ -32,7 +32,8 @@ Rada.summary = (id) => {
   const tiles = [
     [counts.labelled, "labelled scans", `${Rada.plural(counts.slices, "drawn slice")}: ${views || "none"}`],
     [counts.unlabelled, "unlabelled scans", "train without any label"],
-    [counts.test, "test scans", evaluation ? `${Object.keys(evaluation.mean).length === 1 ? "one class" : "all classes"} measured` : "not measured"],
+    [counts.test, "test scans", `${report.cases.filter((one) => one.role === "test").length} predicted, ` +
+      `${report.cases.filter((one) => one.metrics).length} measured`],
   ];
   const scores = evaluation && report.classes.map((one) => {
     const value = evaluation.mean[one.name].dice;

@@ -102,14 +102,17 @@ Rada.Viewer = class {
       loadingText: "",
     });
     await this.nv.attachToCanvas(this.canvas);
+    if (this.isStopped) return this.stop(); // the reader has gone on meanwhile
     this.nv.onLocationChange = () => this.onMove();
     for (const layer of this.one.layers.filter(({ name }) => this.settings.get(name).on)) await this.load(layer);
+    if (this.isStopped) return;
     this.nv.setInterpolation(true); // voxels as they are
     this.setView(this.view);
     this.goToFocus();
   }
 
   stop() {
+    this.isStopped = true;
     if (!this.nv) return;
     this.nv.cleanup?.();
     this.nv.gl?.getExtension("WEBGL_lose_context")?.loseContext();
