@@ -28,6 +28,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, final)
+    except OSError as error:
+        if error.filename is None or str(temporary) in (error.filename, error.filename2):
+            error.filename, error.filename2 = str(final), None  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from sparse_annotation_tools.findings import Finding
 from sparse_annotation_tools.fingerprint import CaseMeasure, measure_case
 from sparse_annotation_tools.planes import off_planes, on_plane
 from sparse_annotation_tools.schema import Case, RadaFolder
-from sparse_annotation_tools.volumes import FILE_ENDING, Volume, read_label, read_volume
+from sparse_annotation_tools.volumes import FILE_ENDING, Volume, count_not_finite, read_label, read_volume
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -151,22 +151,11 @@ def _read_channels(check: _Check, folder: Path, count: int) -> list[Volume] | No
         if volume.array.min() == volume.array.max():
             text = f"{_short(path)} has the same value in every voxel; replace or remove it in the input"
             check.note("error", "intensities", text, check.remake)
-        elif bad := _not_finite(path):
+        elif bad := count_not_finite(path):
             text = f"{_short(path)} holds {bad} voxels that are NaN or infinite, which nnU-Net reads as 0"
             check.note("warning", "intensities", f"{text}; replace them in the input", check.remake)
         channels.append(volume)
     return channels
-
-
-def _not_finite(path: Path) -> int:
-    """Count NaN and infinity in a NIfTI file; ITK turns them into 0 when it reads."""
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    stored = image.dataobj
-    if stored.dtype.kind != "f":
-        return 0
-    return int((~np.isfinite(stored.get_unscaled())).sum())
 
 
 def _check_annotation(check: _Check, label: NDArray[Any], record: Case, ignore: int) -> NDArray[np.int16] | None:

@@ -18,8 +18,8 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.volumes import write_image
 
 Array = NDArray[Any]
 Directions = Literal["identity", "permuted", "flipped", "oblique"]
@@ -135,9 +135,9 @@ def write_phantom_set(
             phantom = make_phantom(number, shape=shape, spacing_mm=spacing_mm, directions=directions, classes=classes)
             image, label = phantom.to_sitk()
             case = f"phantom_{part}_{index:02d}"
-            _write(image, Path(folder) / part / "images" / f"{case}_0000.nii.gz")
+            write_image(Path(folder) / part / "images" / f"{case}_0000.nii.gz", image)
             if part != "unlabelled":
-                _write(label, Path(folder) / part / "labels" / f"{case}.nii.gz")
+                write_image(Path(folder) / part / "labels" / f"{case}.nii.gz", label)
             number += 1
 
 
@@ -315,8 +315,3 @@ def _flipped(phantom: Phantom, axes: tuple[int, ...]) -> Phantom:
 def _triple(values: Any) -> tuple[float, float, float]:
     a, b, c = (float(value) for value in values)
     return a, b, c
-
-
-def _write(image: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        SimpleITK.WriteImage(image, str(temporary), useCompression=True)

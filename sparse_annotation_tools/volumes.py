@@ -5,9 +5,14 @@ Arrays are (z, y, x) as SimpleITK and nnU-Net's SimpleITK reader return them; th
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import hashlib
+import math
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,8 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.truncation import check_not_truncated
+from sparse_annotation_tools.truncation import check_not_truncated, check_voxels_fit
+from sparse_annotation_tools.volume_format import check_format, check_grid
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 SEGMENTATION_SUFFIX = ".seg.nrrd"  # 3D Slicer's, read by `slicer.read_segmentation`
@@ -81,31 +87,29 @@ class Volume:
 def read_volume(path: Path) -> Volume:
     """Read a 3-D volume with one finite number per voxel, in its own pixel type.
 
-    ITK turns NaN and infinity in NIfTI files into 0, here as in nnU-Net; in other formats they are refused.
+    The header is checked before memory is taken for voxels. ITK turns NaN and infinity in NIfTI files into 0, here as
+    in nnU-Net; in other formats they are refused.
 
     Raises:
-        UserError: the file is missing, cut off or unreadable, is not 3-D, has several components, or holds NaN or
-            infinity.
+        UserError: the file is missing, cut off or unreadable, is not 3-D, has several components, lies on no grid, or
+            holds NaN or infinity.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist; expected a volume ({', '.join(SUFFIXES)})")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}; expected a volume ({', '.join(SUFFIXES)})")
     check_not_truncated(path)
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
-        raise UserError(f"{path} cannot be read as a volume ({reason}); expected {', '.join(SUFFIXES)}") from None
-    if image.GetDimension() != 3:
-        raise UserError(
-            f"{path} has {image.GetDimension()} dimensions, expected 3; "
-            "store each channel of a 4-D file as its own {case}_0000, {case}_0001, ..."
-        )
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(f"{path} has {image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1")
+    check_format(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with _unreadable_is_refused(path):
+        reader.ReadImageInformation()
+    _check_header(path, reader)
+    with _unreadable_is_refused(path):
+        image = reader.Execute()
+    check_grid(path, _geometry(image))
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise UserError(f"{path} holds {bad} voxels that are NaN or infinite; replace them by a finite value first")
+        raise UserError(_not_finite_message(path, int((~np.isfinite(array)).sum())))
     return Volume(array=array, geometry=_geometry(image))
 
 
@@ -113,11 +117,13 @@ def read_label(path: Path) -> Volume:
     """Read a label map as whole numbers; files of floating-point type are fine as long as their values are whole.
 
     Raises:
-        UserError: as `read_volume`, or the values are not whole numbers.
+        UserError: as `read_volume`, or the values are not whole, finite numbers.
     """
     volume = read_volume(path)
     if volume.array.dtype.kind != "f":
         return volume
+    if bad := count_not_finite(path):  # ITK made background of them
+        raise UserError(_not_finite_message(path, bad))
     whole = np.rint(volume.array)
     if not np.array_equal(whole, volume.array):
         raise UserError(f"{path} holds values that are not whole numbers, expected a label map")
@@ -138,27 +144,54 @@ def read_label_of_scan(path: Path, geometry: Geometry, remedy: str) -> NDArray[n
     return array
 
 
+def count_not_finite(path: Path) -> int:
+    """Count the voxels of a NIfTI file that are NaN or infinite, which ITK turns into 0 when it reads."""
+    import nibabel
+
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return 0
+    image: Any = nibabel.load(path)
+    stored = image.dataobj
+    if stored.dtype.kind != "f":
+        return 0
+    return int((~np.isfinite(stored.get_unscaled())).sum())
+
+
 def write_label(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
     """Write a label array (z, y, x) of values 0..255 as uint8 on the given grid, atomically and reproducibly."""
     image = sitk.GetImageFromArray(array.astype(np.uint8, copy=False))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
+    write_image(path, image)
+
+
+def write_image(path: Path, image: sitk.Image) -> None:
+    """Write an image as .nii.gz, atomically and whole.
+
+    Raises:
+        OSError: the disk took only a part of it. ITK says nothing of that and leaves a file that is cut off.
+    """
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), True)
+        try:
+            sitk.WriteImage(image, str(temporary), True)
+            check_not_truncated(temporary)
+        except (RuntimeError, UserError):
+            raise OSError(errno.EIO, "cannot be written as a whole (is the disk full?)", str(path)) from None
 
 
 def store_image(source: Path, target: Path) -> None:
     """Store an image as `target` (.nii.gz) with unchanged voxels and grid: the very bytes where the format allows."""
+    if not source.name.endswith((".nii.gz", ".nii")):
+        write_image(target, sitk.ReadImage(str(source)))
+        return
     with atomic_path(target) as temporary:
         if source.name.endswith(".nii.gz"):
             shutil.copyfile(source, temporary)
-        elif source.name.endswith(".nii"):
+        else:
             # No name and no time in the header: the same input gives the same bytes.
             with source.open("rb") as plain, temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
                 shutil.copyfileobj(plain, packed)
-        else:
-            sitk.WriteImage(sitk.ReadImage(str(source)), str(temporary), True)
 
 
 def sha256_of_file(path: Path) -> str:
@@ -171,11 +204,55 @@ def sha256_of_file(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str | None:
-    """Return a volume's or segmentation's file name without its suffix, or None if it is no such file."""
+    """Return a volume's or segmentation's file name without its suffix, or None if it is no such file.
+
+    Raises:
+        UserError: the suffix is in upper case, which nnU-Net and ITK would not know.
+    """
     for suffix in (SEGMENTATION_SUFFIX, *SUFFIXES):
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
+        if path.name.lower().endswith(suffix):
+            raise UserError(f"{path} ends in {path.name[-len(suffix) :]}, expected {suffix}; rename it")
     return None
+
+
+@contextlib.contextmanager
+def _unreadable_is_refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        lines = str(error).replace(str(path), path.name).strip().splitlines()
+        reason = re.sub(r"^(ITK ERROR: |sitk::ERROR: )?(\w+ ?\(0x[0-9a-f]+\): )?", "", lines[-1].strip())
+        raise UserError(
+            f"{path} cannot be read as a volume ({reason}); copy or download it again, or convert it to {FILE_ENDING}"
+        ) from None
+
+
+def _check_header(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuse what is no 3-D volume of numbers on a grid, from the header alone."""
+    dimensions, components, kind = reader.GetDimension(), reader.GetNumberOfComponents(), reader.GetPixelID()
+    if dimensions != 3:
+        raise UserError(
+            f"{path} has {dimensions} dimensions, expected 3; "
+            "store each channel of a 4-D file as its own {case}_0000, {case}_0001, ..."
+        )
+    if kind in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise UserError(f"{path} holds complex numbers, expected one real number per voxel; store their magnitude")
+    if components != 1:
+        raise UserError(f"{path} has {components} values per voxel, expected 1; convert colours to one grey value")
+    numbers = (*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection())
+    if not np.isfinite(numbers).all() or min(reader.GetSpacing()) <= 0:
+        raise UserError(
+            f"{path} has a header with spacing {_text(reader.GetSpacing())} mm, origin {_text(reader.GetOrigin())} and "
+            f"direction {_text(reader.GetDirection())}, expected finite numbers and voxels of more than 0 mm; "
+            "export it again"
+        )
+    check_voxels_fit(path, math.prod(reader.GetSize()) * sitk.Image([1, 1, 1], kind).GetSizeOfPixelComponent())
+
+
+def _not_finite_message(path: Path, count: int) -> str:
+    return f"{path} holds {count} voxels that are NaN or infinite; replace them by a finite value first"
 
 
 def _geometry(image: sitk.Image) -> Geometry:

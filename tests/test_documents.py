@@ -9,7 +9,14 @@ import pytest
 
 PACKAGES = {"N": "nnunetv2_rada", "S": "sparse_annotation_tools"}
 HOW_TO = sorted((Path(__file__).resolve().parents[1] / "docs" / "how-to").glob("*.md"))
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/paper-to-code.md", "docs/propagation.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/paper-to-code.md",
+    "docs/propagation.md",
+    "docs/reliability.md",
+)
 DOCUMENTS = (*PAGES, *(f"docs/how-to/{page.name}" for page in HOW_TO))
 
 

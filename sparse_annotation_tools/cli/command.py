@@ -15,8 +15,8 @@ from sparse_annotation_tools.errors import UserError
 
 Main = Callable[[Sequence[str] | None], None]
 
-# What the user can mend about the surroundings: no space, no permission, a read-only disk, a full quota, ...
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# What the user can mend about the surroundings: no space, no permission, a read-only or faulty disk, a full quota, ...
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE}
 # ... a file where a folder belongs, a folder where a file belongs, a name that is too long.
 _MENDABLE |= {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 

@@ -23,8 +23,9 @@ def _write(path: Path, dtype: str = "int16") -> Path:
 def _nifti2(order: str) -> bytes:
     header = bytearray(544)
     struct.pack_into(f"{order}i", header, 0, 540)
-    struct.pack_into(f"{order}h", header, 14, 16)
+    struct.pack_into(f"{order}2h", header, 12, 4, 16)
     struct.pack_into(f"{order}8q", header, 16, 3, 4, 5, 6, 1, 1, 1, 1)
+    struct.pack_into(f"{order}4d", header, 104, 1, 1, 1, 1)
     struct.pack_into(f"{order}q", header, 168, 544)
     return bytes(header) + bytes(4 * 5 * 6 * 2)
 
@@ -43,7 +44,7 @@ def test_files_that_were_cut_are_named(tmp_path: Path, name: str, share: float) 
     path = _write(tmp_path / name)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match=f"{name} is cut off"):
+    with pytest.raises(UserError, match=f"{name} is {'cut off' if share else 'empty'}"):
         check_not_truncated(path)
 
 
@@ -72,4 +73,16 @@ def test_nifti_2_of_either_byte_order_is_understood(tmp_path: Path, order: str) 
     check_not_truncated(path)
     path.write_bytes(_nifti2(order)[:-1])
     with pytest.raises(UserError, match="is cut off"):
+        check_not_truncated(path)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("offset", "number"), [(112, 0.0), (104 + 24, float("nan")), (352, float("inf"))])
+def test_a_header_without_a_grid_is_refused(tmp_path: Path, order: str, offset: int, number: float) -> None:
+    """Of voxels of 0 or NaN mm ITK makes 1 mm."""
+    header = bytearray(_nifti2(order))
+    struct.pack_into(f"{order}d", header, offset, number)
+    path = tmp_path / "a.nii"
+    path.write_bytes(header)
+    with pytest.raises(UserError, match="voxels of 0 or NaN mm, or NaN in its position"):
         check_not_truncated(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import resource
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.volumes import read_label, read_volume, store_image, write_label
+from sparse_annotation_tools.volumes import Geometry, read_label, read_volume, store_image, write_label
 
 ARRAY = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 GRID = {"spacing": (0.5, 0.75, 3.0), "origin": (-10.0, 20.0, 5.0), "direction": (0, 0, 1, -1, 0, 0, 0, -1, 0)}
@@ -125,3 +127,44 @@ def test_grids_differ_in_words(tmp_path: Path, write_volume: Callable[..., Path]
     assert "spacing" in str(grid.difference(replace(grid, spacing=(0.5, 0.75, 2.5))))
     assert "origin" in str(grid.difference(replace(grid, origin=(-10.0, 20.0, 6.0))))
     assert "direction" in str(grid.difference(replace(grid, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1))))
+
+
+def test_a_disk_that_fills_up_under_itk_leaves_no_cut_off_volume(tmp_path: Path) -> None:
+    """ITK writes what fits and says nothing; the half is never given the final name."""
+    grid = Geometry(size=(40, 40, 40), spacing=(1, 1, 1), origin=(0, 0, 0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1))
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 40)).astype(np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 100, 30_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))  # as a disk with that much room
+        try:
+            with pytest.raises(OSError, match=r"cannot be written as a whole \(is the disk full\?\): .*label.nii.gz"):
+                write_label(tmp_path / "label.nii.gz", noise, grid)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    """27 TB of voxels in a file of a few bytes, packed or plain, as .nrrd and as .mha."""
+    for encoding, packed, pack in (("raw", False, bytes), ("gzip", True, gzip.compress)):
+        (tmp_path / "a.nrrd").write_bytes(
+            f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30000 30000 30000\nencoding: {encoding}\n\n".encode()
+            + pack(bytes(100))
+        )
+        (tmp_path / "a.mha").write_bytes(
+            f"ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = {packed}\n"
+            "DimSize = 30000 30000 30000\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode()
+            + (zlib.compress(bytes(100)) if packed else bytes(100))
+        )
+        for name in ("a.nrrd", "a.mha"):
+            with pytest.raises(UserError, match="is cut off: its header promises 27000000000000 bytes of voxels, and "):
+                read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_best_packed_volume_there_is_passes(tmp_path: Path, suffix: str, packed: bool) -> None:
+    """Nothing but zeros: no compression does better than what is allowed for."""
+    path = tmp_path / f"zeros{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((100, 100, 100), np.uint8)), str(path), packed)
+    assert read_volume(path).array.shape == (100, 100, 100)

@@ -1,0 +1,70 @@
+"""The folders that rows start from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reliability.commands import COMMANDS
+from reliability.place import Place
+from sparse_annotation_tools.phantom import write_phantom_set
+
+Base = Callable[[str], Path]
+
+
+def copy_slice(image: Any, spacing_mm: Any, axis: int, index: int, label: Any, settings: Any, seed: int) -> Any:
+    """Stand in for registration, which no row is about: carry the label unchanged through the volume."""
+    return np.ascontiguousarray(np.broadcast_to(np.expand_dims(label, axis), image.shape))
+
+
+def make_base(root: Path, name: str) -> Path:
+    """Return a prepared folder by name; made when it is first asked for."""
+    folder = root / name
+    if not folder.is_dir():
+        _MAKERS[name](folder, lambda other: make_base(root, other))
+    return folder
+
+
+def make_place(root: Path, base: Path, patch: pytest.MonkeyPatch) -> Place:
+    """Return a fresh copy of a prepared folder, which the environment points at; nothing registers."""
+    from sparse_annotation_tools.dataset import make_dataset
+
+    shutil.copytree(base, root, symlinks=True)
+    place = Place(root=root, patch=patch)
+    patch.setitem(make_dataset.__kwdefaults__, "propagate", copy_slice)
+    for name in ("raw", "preprocessed", "results"):
+        patch.setenv(f"nnUNet_{name}", str(root / name))
+    return place
+
+
+def _scans(folder: Path, base: Base) -> None:
+    for name in ("raw", "preprocessed", "results", "work"):
+        (folder / name).mkdir(parents=True)
+    write_phantom_set(
+        folder / "inputs", labelled=2, unlabelled=1, test=1, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0)
+    )
+
+
+def _dataset(folder: Path, base: Base) -> None:
+    command = COMMANDS["rada-make-sparse-dataset"]
+    with pytest.MonkeyPatch.context() as patch:
+        place = make_place(folder, base("scans"), patch)
+        assert command.main()(command.argv(place, {})) == 0
+    shutil.rmtree(place.dataset / ".propagated")
+
+
+def _predictions(folder: Path, base: Base) -> None:
+    shutil.copytree(base("scans"), folder)
+    shutil.copytree(folder / "inputs" / "labelled" / "labels", folder / "inputs" / "predictions")
+
+
+_MAKERS: dict[str, Callable[[Path, Base], None]] = {
+    "scans": _scans,
+    "dataset": _dataset,
+    "predictions": _predictions,
+}

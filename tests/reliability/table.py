@@ -1,0 +1,49 @@
+"""Write docs/reliability.md's tables from the rows: `PYTHONPATH=.:tests python -m reliability.table`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from reliability.row import Row
+from reliability.rows import ROWS
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- rows: begin -->", "<!-- rows: end -->"
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Return the part of the document that the rows make."""
+    refused = sum(row.status == 2 for row in rows)
+    fine = len(rows) - refused
+    parts = [f"{len(rows)} rows: {refused} inputs are refused with status 2, {fine} are fine by design."]
+    for command, of_command in groupby(rows, key=lambda row: row.command):
+        parts.append(f"### {command}")
+        for group, of_group in groupby(of_command, key=lambda row: row.group):
+            lines = [f"| {group} | status | what it says, or what comes out |", "|---|---|---|"]
+            lines += [_line(row) for row in of_group]
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def document() -> str:
+    """Return the whole document, with the tables as the rows make them."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n\n{tables(ROWS)}\n\n{END}{after}"
+
+
+def _line(row: Row) -> str:
+    says = " ... ".join(part for part in (row.prints, row.says) if part)
+    quoted = f"`{says}`" if says else ""
+    return f"| {_cell(row.name)} | {row.status} | {_cell('; '.join(part for part in (row.result, quoted) if part))} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
