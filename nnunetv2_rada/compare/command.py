@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{len(failed)} runs failed ({', '.join(failed)}); {place.root / 'results.md'} says why; mend it and run "
             "the same command again"
         )
+    comparison.console.line(f"next: read {place.root / 'results.md'}; pictures of every table lie beside it")
 
 
 def _announce(comparison: Comparison, *, yes: bool) -> None:
@@ -107,7 +108,10 @@ def _announce(comparison: Comparison, *, yes: bool) -> None:
     left = comparison.estimate()
     runs = comparison.keys()
     finished = sum(comparison.run_folder(key).is_finished for key in runs)
-    comparison.console.line(f"{len(runs)} runs, {finished} of them finished; left: {left}")
+    if finished == len(runs):
+        comparison.console.line(f"all {len(runs)} runs are finished")
+        return
+    comparison.console.line(f"{len(runs)} runs, {finished} of them finished; left: {left or 'not known'}")
     if left is not None and left.seconds > _ASK_ABOVE_SECONDS and not yes:
         raise UserError(f"this takes {left}, more than an hour; add --yes to start it, or fewer --methods or --seeds")
 

@@ -117,11 +117,12 @@ class Datasets:
     def _preprocess(self, variant: DatasetVariant, place: VariantFolder) -> None:
         if self.given.cases.modality == "CT" and variant.slices is None:
             self._put_fingerprint(variant, place)
+        processes = str(_processes())
         self._run(
             "preprocess",
             place,
             *("nnUNetv2_plan_and_preprocess", "-d", place.dataset.split("_")[0][7:], "-c", self.configuration),
-            *("-np", str(os.environ.get("nnUNet_def_n_proc", 1)), "-npfp", "1", "--verify_dataset_integrity"),  # noqa: SIM112
+            *("-np", processes, "-npfp", processes, "--verify_dataset_integrity"),
         )
 
     def _put_fingerprint(self, variant: DatasetVariant, place: VariantFolder) -> None:
@@ -182,6 +183,12 @@ class Datasets:
 
         options = {"dataset": place.dataset, **embedding_changes(self.given, variant)}
         self._run("embed", place, "rada-embed", *words(parser(), self.given.embedding, **options))
+
+
+def _processes() -> int:
+    """Return nnU-Net's number of processes, but no more than there are cores: each loads all of torch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(os.environ.get("nnUNet_def_n_proc", 8)), cores)  # noqa: SIM112 (nnU-Net's own spelling)
 
 
 def _link_all(source: Path, target: Path, *, leave_out: set[str]) -> None:

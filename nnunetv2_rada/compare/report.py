@@ -11,11 +11,17 @@ from pathlib import Path
 
 from nnunetv2_rada.compare.comparison import Comparison
 from nnunetv2_rada.compare.folder import locked
+from nnunetv2_rada.compare.paper import DATASETS
 from nnunetv2_rada.compare.plots import draw
 from nnunetv2_rada.compare.results import RowResult, collect
 from nnunetv2_rada.compare.rows import REFERENCE, TABLES, Table
 from nnunetv2_rada.compare.tables import DIFFERENCES, SPREAD, About, write_tables
 from sparse_annotation_tools.versions import package_versions
+
+_PAPER = (
+    "16 base filters, full resolution, its own split, no spread over seeds. Distances in voxels depend on the "
+    "resolution, and the code that it builds on counts an empty prediction as a perfect distance"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,7 @@ class Report:
             wanted = [
                 (table, collected[table.name])
                 for table in TABLES.values()
-                if table in self.tables or _has_run_of_its_own(collected[table.name])
+                if table in self.tables or _has_run_of_its_own(collected[table.name], collected["I"])
             ]
             reference = next(result for result in collected["I"] if result.entry.row.name == REFERENCE).scores
             classes = list(comparison.datasets.given.cases.classes)
@@ -73,6 +79,9 @@ class Report:
                 "Machine": f"{_machine(device)}; {_versions()}",
                 "Numbers": SPREAD,
                 "Differences": DIFFERENCES,
+                **(
+                    {"Paper": f"its numbers for {DATASETS[self.paper_dataset]}; {_PAPER}"} if self.paper_dataset else {}
+                ),
             },
             seconds=seconds,
         )
@@ -91,10 +100,13 @@ def _machine(device: str) -> str:
     return f"{device}, {cores} cores of {names[0] if names else platform.machine()}"
 
 
-def _has_run_of_its_own(results: Sequence[RowResult]) -> bool:
+def _has_run_of_its_own(results: Sequence[RowResult], first: Sequence[RowResult]) -> bool:
     """Whether a table has a run besides those that stand in Table I as well."""
-    in_first = {entry.row for entry in TABLES["I"].entries}
-    return any((result.scores or result.failures) and result.entry.row not in in_first for result in results)
+    known = {(result.entry.row.trainer, result.dataset) for result in first}
+    return any(
+        (result.scores or result.failures) and (result.entry.row.trainer, result.dataset) not in known
+        for result in results
+    )
 
 
 def _versions() -> str:
