@@ -6,26 +6,29 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 VENV := $(CURDIR)/.venv
 STAMP := $(VENV)/.installed
 export PATH := $(VENV)/bin:$(PATH)
+# Tests run in JOBS processes of one thread each, a file of tests in one of them: `make test JOBS=8`.
+JOBS ?= 2
+PYTEST := python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: test test-fast test-slow test-end-to-end test-browser test-oldest-nnunet lint demo benchmarks clean
 .NOTPARALLEL:
 
 # Tests in a browser are skipped here, and say so, where there is no Chromium.
 test: lint test-fast test-slow test-end-to-end
-	python -m pytest -m browser
+	$(PYTEST) -m browser
 
 test-fast: $(STAMP)
-	python -m pytest -m "not slow and not end_to_end and not browser"
+	$(PYTEST) -m "not slow and not end_to_end and not browser"
 
 test-slow: $(STAMP)
-	python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-end-to-end: $(STAMP)
-	python -m pytest -m end_to_end
+	$(PYTEST) -m end_to_end
 
 # Needs Chromium (Debian: apt-get install chromium), or RADA_CHROMIUM=/path/to/chromium.
 test-browser: $(STAMP)
-	RADA_REQUIRE_CHROMIUM=1 python -m pytest -m browser
+	RADA_REQUIRE_CHROMIUM=1 $(PYTEST) -m browser
 
 # The same runs on the oldest nnU-Net that pyproject.toml allows, put in front of the installed, newest one.
 OLDEST_NNUNET := 2.8.0
@@ -34,7 +37,7 @@ test-oldest-nnunet: $(STAMP)
 	python -m pip install --disable-pip-version-check --no-deps --target $(VENV)/oldest "nnunetv2==$(OLDEST_NNUNET)"
 	PYTHONPATH=$(VENV)/oldest python -c \
 		"from importlib.metadata import version; assert version('nnunetv2') == '$(OLDEST_NNUNET)'"
-	PYTHONPATH=$(VENV)/oldest python -m pytest -m end_to_end
+	PYTHONPATH=$(VENV)/oldest $(PYTEST) -m end_to_end
 
 lint: $(STAMP)
 	ruff check
