@@ -363,7 +363,7 @@ def dice_table(evaluation: dict[str, Any]) -> str:
 
 
 _NEXT = """\
-For your own scans, with one to any number of slices painted per scan (images CASE_0000.nii.gz, labels CASE.nii.gz):
+next: your own scans, with one to any number of slices painted per scan (images CASE_0000.nii.gz, labels CASE.nii.gz):
   rada-make-sparse-dataset -d 101 -n MyOrgan --images DIR --labels DIR --unlabelled DIR --label-names my_organ
   nnUNetv2_plan_and_preprocess -d 101 -c 3d_fullres --verify_dataset_integrity
   nnUNetv2_train 101 3d_fullres all -tr nnUNetTrainerRADA

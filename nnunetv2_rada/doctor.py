@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             broken += finding.level == "FIX"
     if broken:
         raise UserError(f"{broken} of the lines above start with FIX; type what they say, then rada-doctor again")
+    print("next: rada-demo -o demo_output, or your own scans: rada-make-sparse-dataset --help")
 
 
 def check_versions() -> Iterator[Finding]:

@@ -30,6 +30,13 @@ def test_help_comes_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
+def test_every_command_ends_with_what_to_type_next(name: str) -> None:
+    """Each has a last line that begins with `next: `; what stands there is for its own tests."""
+    module = PYPROJECT.parent / (SCRIPTS[name].partition(":")[0].replace(".", "/") + ".py")
+    assert "next: " in module.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_an_unknown_option_ends_with_status_2(name: str) -> None:
     """A mistyped option is refused with the usage, not with a traceback."""
     module, function = SCRIPTS[name].split(":")

@@ -62,3 +62,5 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nnUNetTrainerRADA" if embedded else f"{TRAINERS_WITHOUT_PROMPTS[0]}, or another that needs no embeddings"
         )
         print(f"next: nnUNetv2_train {int(folder.name[7:10])} 3d_fullres all -tr {trainer}")
+    else:
+        print(f"next: {waiting[0].mend}")

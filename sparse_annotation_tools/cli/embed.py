@@ -36,3 +36,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{folder.name} stores no embeddings")
     else:
         print(f"{folder.name}: embeddings of encoder {options.encoder} are in rada/prompts.safetensors")
+    print(f"next: rada-check-dataset -d {args.dataset}")

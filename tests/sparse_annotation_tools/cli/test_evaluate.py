@@ -42,6 +42,7 @@ def test_it_prints_a_table_and_writes_the_file(folders: tuple[Path, Path], capsy
         assert expected in starts
     assert any("aorta: 2 cases" in line and "2 with an empty prediction" in line for line in lines)
     assert any("surplus.nii.gz" in line for line in lines)
+    assert lines[-1].startswith(f"next: to see them, rada-figure -i IMAGES -gt {truth} ")
     content = json.loads(result.read_text())
     assert content["mean"]["atrium"]["dice"] == 0.75
     assert content["empty_predictions"] == 2
