@@ -193,6 +193,12 @@ class nnUNetTrainerRADA(nnUNetTrainer):
                     f"fold {self.fold} does not exist, the dataset has {splits}; give 0 to {splits - 1} or all"
                 )
         training, validation = super().do_split()
+        strange = sorted({*training, *validation} - self.cases.cases.keys())
+        if strange:
+            raise UserError(
+                f"{self.rada.splits_file} or the preprocessed data name case {strange[0]}, which cases.json does not; "
+                "make the dataset again with rada-make-sparse-dataset, and preprocess it again"
+            )
         return training, [case for case in validation if self.cases.cases[case].labelled]
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:  # noqa: N802 (nnU-Net's name)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Case identifiers: no file system confuses them, and none of them leaves its folder."""
 
+_FILE_ENDING = re.compile(r"(\.[A-Za-z0-9]+){1,3}")
 _DATASET_NAME = re.compile(r"Dataset\d{3}_[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -38,6 +39,17 @@ def check_cases_file(content: CasesFile, views: Iterable[str]) -> None:
     for name, case in content.cases.items():
         _check_name(name)
         _check_case(name, case, views, len(values))
+
+
+def file_ending(dataset_json: Mapping[str, Any]) -> str:
+    """Return the `file_ending` of a `dataset.json`, which becomes a part of paths.
+
+    Raises:
+        ValueError: it is none.
+    """
+    ending = dataset_json.get("file_ending")
+    _check(isinstance(ending, str) and bool(_FILE_ENDING.fullmatch(ending)), f"file_ending is {ending!r}")
+    return str(ending)
 
 
 def _check_case(name: str, case: Case, views: Iterable[str], classes: int) -> None:

@@ -17,6 +17,7 @@ from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.templates import modality_family
 from sparse_annotation_tools.schema import AnnotatedSlice, Case, CasesFile
+from sparse_annotation_tools.schema_check import file_ending
 
 PERCENTILES = (0.5, 99.5)
 """Grey range of a volume that is not CT."""
@@ -128,6 +129,8 @@ def _read_dataset_json(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} not found; give the id of a dataset made with rada-make-sparse-dataset") from None
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); make the dataset again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object; make the dataset again")
     return content
 
 
@@ -135,7 +138,12 @@ def _reader_and_ending(folder: Path, dataset_json: dict[str, Any], cases_file: C
     """nnU-Net's own reader for this dataset, and the ending of its files."""
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-    ending = str(dataset_json.get("file_ending", ".nii.gz"))
+    try:
+        ending = file_ending(dataset_json)
+    except ValueError as error:
+        raise UserError(
+            f"{folder / 'dataset.json'}: {error}, expected such as .nii.gz; make the dataset again"
+        ) from None
     example = str(folder / "labelsTr" / f"{cases_file.labelled[0]}{ending}")
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # prints tracebacks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.doubt import read_prediction
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.schema import IGNORE, AnnotatedSlice, CasesFile, RadaFolder
+from sparse_annotation_tools.schema_check import file_ending
 from sparse_annotation_tools.volumes import Geometry
 
 Array = NDArray[Any]
@@ -72,13 +73,12 @@ class RawDataset:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         try:
-            content = json.loads((self.folder / "dataset.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = load_json(self.folder / "dataset.json")
+            self.ending = file_ending(content)
+            labels: dict[str, int] = dict(content["labels"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{self.folder} is no raw dataset: dataset.json cannot be read ({error})") from None
-        self.ending: str = content["file_ending"]
-        self.classes: dict[str, int] = {
-            name: value for name, value in content["labels"].items() if name != IGNORE and value != 0
-        }
+        self.classes = {name: value for name, value in labels.items() if name != IGNORE and value != 0}
         self.rada = RadaFolder(root=self.folder / "rada")
         self.cases = CasesFile.load(self.rada)
 
