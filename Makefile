@@ -51,6 +51,7 @@ demo: $(STAMP)
 benchmarks: $(STAMP)
 	python benchmarks/metrics.py
 	python benchmarks/startup.py
+	python benchmarks/gpu_memory.py
 	python benchmarks/training_step.py
 	python benchmarks/data_loading.py
 
