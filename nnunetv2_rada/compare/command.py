@@ -66,17 +66,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
 
-    from nnunetv2_rada.compare.comparison import common_settings
     from nnunetv2_rada.compare.folder import ComparisonFolder
     from nnunetv2_rada.compare.given import GivenDataset
     from nnunetv2_rada.compare.rows import select_rows, select_tables
-    from nnunetv2_rada.compare.speed import epoch_length
+    from nnunetv2_rada.compare.settings import check_settings, common_settings
     from nnunetv2_rada.device import pick_device
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
 
     tables = select_tables(arguments.table)
     rows = select_rows(tables, arguments.methods)
-    settings = common_settings(arguments.settings, arguments.iterations, epoch_length)
+    settings = common_settings(arguments.settings, arguments.iterations)
     check_settings(settings, rows)
     folder = raw_dataset_folder(arguments.dataset)
     given = GivenDataset.read(folder.resolve(), embedding=arguments.embedding)
@@ -130,6 +129,7 @@ def _comparison(
     from nnunetv2_rada.compare.external import External
     from nnunetv2_rada.compare.report import Report
     from nnunetv2_rada.compare.runs import Training
+    from nnunetv2_rada.compare.settings import trainers_with_prompts
     from nnunetv2_rada.stages import Console
 
     external = External(console=Console())
@@ -157,39 +157,6 @@ def _comparison(
     )
     comparison.write_tables = report.write
     return comparison
-
-
-def check_settings(settings: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Refuse settings that would undo what a row is.
-
-    Raises:
-        UserError: a setting is one that a row's trainer sets by itself.
-    """
-    from nnunetv2_rada.variants import TRAINERS
-
-    for row in rows:
-        own = getattr(TRAINERS[row.trainer_class], "settings", {})
-        both = sorted(set(own) & set(settings))
-        if both:
-            raise UserError(
-                f"--settings sets {', '.join(both)}, which is what makes {row.name} ({row.trainer_class}) differ "
-                "from other rows; leave it out, or that row (--methods)"
-            )
-
-
-def trainers_with_prompts() -> frozenset[str]:
-    """Return the trainers that cannot train without embeddings."""
-    from nnunetv2_rada.config import Config
-    from nnunetv2_rada.trainer import nnUNetTrainerRADA
-    from nnunetv2_rada.variants import TRAINERS
-
-    result = set()
-    for name, trainer in TRAINERS.items():
-        if issubclass(trainer, nnUNetTrainerRADA):
-            config = Config.from_json(trainer.settings)
-            if config.text_prompt or config.image_prompt:
-                result.add(name)
-    return frozenset(result)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nnunetv2_rada.compare.datasets import Datasets
@@ -124,7 +123,8 @@ class Comparison:
                 folder.failure.unlink(missing_ok=True)
                 try:
                     place = self.datasets.make(key.variant)
-                    self.training.carry_out(key, folder, place, self._settings_of(key))
+                    settings = folder.read(folder.settings) or self._settings_of(key)  # a run keeps what it began with
+                    self.training.carry_out(key, folder, place, settings)
                 except UserError as error:
                     reason = failure_reason(folder, error)
                     write_json(folder.failure, {"reason": reason})
@@ -237,45 +237,3 @@ class Comparison:
                 stages = record["stage_seconds"]
                 result.append(max(0.0, stages["train"] - training) + stages["predict"] + stages["evaluate"])
         return result
-
-
-def common_settings(file: Path | None, iterations: int | None, epoch_length: Callable[[int], int]) -> dict[str, Any]:
-    """Return the settings of all runs.
-
-    Args:
-        file: JSON file of settings.
-        iterations: number of iterations, in place of the file's.
-        epoch_length: chooses iterations per epoch where the file does not.
-
-    Raises:
-        UserError: the file is unfit, or names what a comparison sets by itself.
-    """
-    from nnunetv2_rada.config import Config
-
-    settings = _read(file) if file is not None else {}
-    if "seed" in settings:
-        raise UserError(f"{file} sets seed, but the seeds of a comparison are 0, 1, ...; leave it out, see --seeds")
-    if iterations is not None:
-        settings["num_iterations"] = iterations
-    settings.setdefault("num_iterations", Config().num_iterations)
-    total = settings["num_iterations"]
-    if "iterations_per_epoch" not in settings:
-        length = epoch_length(total)
-        if length < min(150, total // 10) // 4:
-            raise UserError(
-                f"{total} iterations cannot be divided into epochs of a fitting length; give --iterations "
-                f"{round(total, -1)}, or iterations_per_epoch in --settings"
-            )
-        settings["iterations_per_epoch"] = length
-    Config().overridden(settings, source="the settings")
-    return settings
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--settings {file} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"--settings {file} holds {type(content).__name__}, expected a JSON object of settings")
-    return content

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_rada.compare.processes import end_leftovers, environment
+from nnunetv2_rada.compare import processes
 from nnunetv2_rada.demo import last_words
 from nnunetv2_rada.stages import Console, run_command
 
@@ -38,9 +38,6 @@ class External:
         Raises:
             UserError: it ended with another status than 0.
         """
-        end_leftovers(run)
-        run_command(command, log=log, environment={**environment, **_mark(run)}, console=self.console, summary=on_line)
-
-
-def _mark(run: Path) -> dict[str, str]:
-    return environment(run)
+        processes.end_leftovers(run)
+        marked = {**environment, **processes.environment(run)}
+        run_command(command, log=log, environment=marked, console=self.console, summary=on_line)
