@@ -45,6 +45,18 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "RADA whose propagated labels give way to the networks' own confident predictions (beyond the paper).",
         {"refresh_after": 0.3},
     ),
+    "nnUNetTrainerRADA_SharedNoise": (
+        "RADA whose stochastic passes share the noise on their input, so that their encoder runs once.",
+        {"stochastic_noise": "shared"},
+    ),
+    "nnUNetTrainerRADA_Separate": (
+        "RADA whose step has the structure of the published code, and nothing else of it.",
+        {"updates": "sequential", "stochastic_norm": "batch"},
+    ),
+    "nnUNetTrainerRADA_NNUNetSGD": (
+        "RADA with nnU-Net's optimizer: Nesterov's momentum of .99 and a polynomial rate (beyond the paper).",
+        {"optimizer": "nnunet"},
+    ),
     "nnUNetTrainerSGTC": (
         "SGTC: three networks with the text prompt, each of which sees two of three annotated planes; no registration.",
         {"image_prompt": False, "pseudo_labels": "none", "planes": "pair"},

@@ -13,7 +13,7 @@ from nnunetv2_rada.compare.datasets import Datasets
 from nnunetv2_rada.compare.estimate import Estimate, Work, estimate
 from nnunetv2_rada.compare.folder import ComparisonFolder, locked
 from nnunetv2_rada.compare.processes import cpu_seconds, end_leftovers
-from nnunetv2_rada.compare.rows import REFERENCE, STOCK_TRAINER, Row
+from nnunetv2_rada.compare.rows import REFERENCE, Row
 from nnunetv2_rada.compare.runs import RunFolder, RunKey, Training, failure_reason, finished_speed
 from nnunetv2_rada.compare.speed import EpochClock, Speed, SpeedFile, iterations_of_seconds, mean_speed
 from nnunetv2_rada.compare.variants import DatasetVariant, check_prompts, embedding_changes, resolve
@@ -39,7 +39,7 @@ class Comparison:
         training: trains, predicts, evaluates.
         rows: what was asked for.
         seeds: number of runs of each row.
-        settings: RADA_CONFIG of every run, but for the seed and the length of the stock trainer.
+        settings: RADA_CONFIG of every run, but for the seed, and the length of rows that match seconds.
         with_prompts: trainers that need embeddings.
         write_tables: called after each run.
         impossible: why a row cannot be run, by its name.
@@ -89,7 +89,7 @@ class Comparison:
             raise UserError(next(iter(self.impossible.values())))
 
     def keys(self) -> list[RunKey]:
-        """Return the runs, one seed of all rows after the other; within a seed the reference first, stock last."""
+        """Return the runs, seed by seed; of a seed the reference first, rows that match its seconds last."""
         possible = [row for row in self.rows if row.name not in self.impossible]
         ordered = sorted(possible, key=lambda row: (row.matches_seconds, row.name != REFERENCE))
         keys: dict[str, RunKey] = {}
@@ -156,11 +156,13 @@ class Comparison:
             return None
         iterations = int(self.settings["num_iterations"])
         work = [
-            Work(trainer=key.row.trainer_class, iterations=iterations)
+            Work(
+                trainer=_REFERENCE_TRAINER if key.row.matches_seconds else key.row.trainer_class, iterations=iterations
+            )
             for key in self.keys()
             if not self.run_folder(key).is_finished
         ]
-        return estimate(work, speeds, self._overheads(), reference=_REFERENCE_TRAINER, stock=STOCK_TRAINER)
+        return estimate(work, speeds, self._overheads())
 
     def measure_first(self) -> None:
         """Measure the speed of one trainer, the reference's where it is among them, where no speed is known.
@@ -171,9 +173,9 @@ class Comparison:
         for key in unfinished:
             if self.speeds():
                 return
-            stock = key.row.matches_seconds  # its length follows from the reference's
+            of_reference = key.row.matches_seconds  # its length follows from the reference's
             with contextlib.suppress(UserError):
-                self.speed(_REFERENCE_TRAINER if stock else key.row.trainer_class, key.variant)
+                self.speed(_REFERENCE_TRAINER if of_reference else key.row.trainer_class, key.variant)
 
     def speed(self, trainer: str, variant: DatasetVariant) -> Speed:
         """Return a trainer's speed; train some iterations where it is not known."""
@@ -223,7 +225,8 @@ class Comparison:
         own = finished_speed(RunFolder(root=self.folder.runs / f"{REFERENCE}@given@seed{key.seed}"))
         reference = own or self.speed(_REFERENCE_TRAINER, DatasetVariant())
         seconds = reference.seconds(device) * int(self.settings["num_iterations"])
-        iterations, length = iterations_of_seconds(seconds, self.speed(STOCK_TRAINER, key.variant).seconds(device))
+        own_speed = self.speed(key.row.trainer_class, key.variant)
+        iterations, length = iterations_of_seconds(seconds, own_speed.seconds(device))
         self.console.line(f"      {seconds:.0f} seconds, as {REFERENCE} takes: {iterations} iterations")
         return {**settings, "num_iterations": iterations, "iterations_per_epoch": length}
 

@@ -13,8 +13,8 @@ class Work:
     """A run that is not finished.
 
     Attributes:
-        trainer: class name.
-        iterations: still to train; of a run that matches the reference's seconds, the reference's.
+        trainer: class name; of a run that matches the reference's seconds, the reference's.
+        iterations: still to train, by that trainer.
     """
 
     trainer: str
@@ -45,9 +45,6 @@ def estimate(
     work: Sequence[Work],
     speeds: Mapping[str, Speed],
     overheads: Sequence[float],
-    *,
-    reference: str,
-    stock: str,
 ) -> Estimate:
     """Estimate the time of all work.
 
@@ -55,16 +52,13 @@ def estimate(
         work: runs that are not finished.
         speeds: measured speeds by trainer; at least one.
         overheads: seconds that finished runs took beyond their training.
-        reference: trainer whose seconds the stock trainer gets.
-        stock: the stock trainer.
     """
     slowest = max(speed.wall for speed in speeds.values())
     overhead = sum(overheads) / len(overheads) if overheads else 0.0
     seconds, is_bound = 0.0, False
     for run in work:
-        trainer = reference if run.trainer == stock else run.trainer
-        is_bound |= trainer not in speeds
-        seconds += run.iterations * (speeds[trainer].wall if trainer in speeds else slowest) + overhead
+        is_bound |= run.trainer not in speeds
+        seconds += run.iterations * (speeds[run.trainer].wall if run.trainer in speeds else slowest) + overhead
     return Estimate(seconds=seconds, is_bound=is_bound, knows_overhead=bool(overheads))
 
 

@@ -73,7 +73,8 @@ class Report:
             facts={
                 "Data": f"{counts}; annotated slices {cases.strategy}; embeddings {prompts}",
                 "Budget": f"{iterations} iterations for every row; stock nnU-Net, which trains on the labelled scans "
-                f"alone and draws no seed, gets as many {seconds} seconds as {REFERENCE}'s iterations take",
+                f"alone and draws no seed, and rows marked with equal seconds get as many {seconds} seconds as "
+                f"{REFERENCE}'s iterations take",
                 f"{seconds} min": "of training with its validation batches, without start-up and final validation",
                 "Settings": self.settings_text,
                 "Machine": f"{_machine(device)}; {_versions()}",

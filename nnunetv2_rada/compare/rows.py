@@ -13,7 +13,6 @@ from sparse_annotation_tools.errors import UserError
 
 REFERENCE = "RADA"
 """The row that all others are compared with."""
-STOCK_TRAINER = "nnUNetTrainerStock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +42,19 @@ class Row:
         name: what `--methods` takes.
         trainer: class name without `nnUNetTrainer`.
         need: the dataset.
+        matches_seconds: whether it gets the reference's seconds instead of its number of iterations, as rows do whose
+            networks are of another size.
     """
 
     name: str
     trainer: str
     need: DatasetNeed = field(default_factory=DatasetNeed)
+    matches_seconds: bool = False
 
     @property
     def trainer_class(self) -> str:
         """Name of the trainer's class."""
         return f"nnUNetTrainer{self.trainer}"
-
-    @property
-    def matches_seconds(self) -> bool:
-        """Whether the row gets the reference's seconds instead of its number of iterations."""
-        return self.trainer_class == STOCK_TRAINER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +113,7 @@ def _methods() -> tuple[Entry, ...]:
         *given,
         Entry(row=Row(name="Supervised", trainer="Supervised"), label="annotated planes alone (floor)"),
         Entry(
-            row=Row(name="Stock", trainer="Stock", need=DatasetNeed(labelled_only=True)),
+            row=Row(name="Stock", trainer="Stock", need=DatasetNeed(labelled_only=True), matches_seconds=True),
             label="stock nnU-Net, equal seconds",
         ),
         *two,
@@ -216,6 +213,24 @@ def _planes() -> tuple[Entry, ...]:
     )
 
 
+def _variants() -> tuple[Entry, ...]:
+    """What this package adds to the paper, and the step in the structure of the code that the paper builds on."""
+    labels = {
+        "SharedNoise": "stochastic passes share their noise, and so the encoder's work",
+        "Separate": "structure of the published code: a batch for each network, BatchNorm of the batch in passes",
+        "Fused": "one label with a calibrated confidence for all networks",
+        "Refreshed": "confident predictions replace less trusted labels",
+        "FiLM": "prompts modulate the bottleneck",
+        "NNUNetSGD": "nnU-Net's optimizer",
+        "Plans": "the network that nnU-Net planned, equal seconds",
+    }
+    rows = [
+        Entry(row=Row(name=name, trainer=f"RADA_{name}", matches_seconds=name == "Plans"), label=label)
+        for name, label in labels.items()
+    ]
+    return (Entry(row=_RADA, label="RADA"), *rows)
+
+
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
@@ -227,6 +242,7 @@ TABLES: Mapping[str, Table] = {
         ),
         Table(name="fig4", title="Weight of peer supervision (Fig. 4)", paper_tables=("Fig4",), entries=_betas()),
         Table(name="fig5", title="Prompt planes (Fig. 5)", paper_tables=("Fig5",), entries=_planes()),
+        Table(name="variants", title="Variants of RADA, not in the paper", paper_tables=(), entries=_variants()),
     )
 }
 

@@ -46,11 +46,11 @@ def test_epochs_are_at_most_the_papers_and_divide_the_iterations() -> None:
 
 
 def test_the_estimate_is_a_bound_until_every_trainer_is_measured() -> None:
-    """Stock nnU-Net takes what the reference takes; overheads of finished runs come on top of each."""
-    work = [Work(trainer=trainer, iterations=100) for trainer in ("RADA", "MT", "Stock")]
+    """A trainer without a speed counts as the slowest; overheads of finished runs come on top of each."""
+    work = [Work(trainer=trainer, iterations=100) for trainer in ("RADA", "MT", "RADA")]
     speeds = {"RADA": Speed(wall=3.0, cpu=None)}
-    first = estimate(work, speeds, [], reference="RADA", stock="Stock")
+    first = estimate(work, speeds, [])
     assert (first.seconds, first.is_bound, first.knows_overhead) == (900.0, True, False)
-    later = estimate(work, {**speeds, "MT": Speed(wall=1.0, cpu=None)}, [10.0, 30.0], reference="RADA", stock="Stock")
+    later = estimate(work, {**speeds, "MT": Speed(wall=1.0, cpu=None)}, [10.0, 30.0])
     assert (later.seconds, later.is_bound, later.knows_overhead) == (760.0, False, True)
     assert str(later) == "about 13 min"
