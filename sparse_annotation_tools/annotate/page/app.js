@@ -420,25 +420,16 @@ function showPreviewState() {
 
 /** The size of the brush under the mouse. */
 function showPointer() {
-  const canvas = $("pointer");
-  const ratio = window.devicePixelRatio;
-  const { clientWidth, clientHeight } = canvas;
-  if (canvas.width !== Math.round(clientWidth * ratio)) canvas.width = Math.round(clientWidth * ratio);
-  if (canvas.height !== Math.round(clientHeight * ratio)) canvas.height = Math.round(clientHeight * ratio);
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, clientWidth, clientHeight);
   $("size-text").textContent = $("size").value;
-  if (!pointer || !canPaint() || !["brush", "eraser"].includes(chosen("tool"))) return;
-  const pixel = viewer.place([0, 0, 0]);
-  if (!pixel) return;
-  const [du, dv] = paint().spacing;
-  const size = (+$("size").value * Math.min(du, dv)) / 2;
-  for (const [width, colour] of [[3, "#000"], [1.5, "#fff"]]) {
-    context.beginPath();
-    context.ellipse(...pointer, (size / du) * pixel.width, (size / dv) * pixel.height, 0, 0, 2 * Math.PI);
-    Object.assign(context, { lineWidth: width, strokeStyle: colour });
-    context.stroke();
+  const isBrush = pointer && canPaint() && ["brush", "eraser"].includes(chosen("tool"));
+  const pixel = isBrush && viewer.pixel();
+  for (const ellipse of document.querySelectorAll("#pointer ellipse")) {
+    ellipse.setAttribute("visibility", pixel ? "visible" : "hidden");
+    if (!pixel) continue;
+    const [du, dv] = paint().spacing;
+    const radius = (+$("size").value * Math.min(du, dv)) / 2;
+    const [rx, ry] = [(radius / du) * pixel.width, (radius / dv) * pixel.height];
+    for (const [name, value] of Object.entries({ cx: pointer[0], cy: pointer[1], rx, ry })) ellipse.setAttribute(name, value);
   }
 }
 
@@ -559,14 +550,14 @@ function keyed(event) {
 }
 
 function connect() {
-  const canvas = $("pointer");
-  canvas.addEventListener("pointerdown", pressed);
-  canvas.addEventListener("pointermove", moved);
-  canvas.addEventListener("pointerup", released);
-  canvas.addEventListener("pointercancel", released);
-  canvas.addEventListener("pointerleave", () => { pointer = null; showPointer(); });
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("wheel", (event) => {
+  const area = $("pointer");
+  area.addEventListener("pointerdown", pressed);
+  area.addEventListener("pointermove", moved);
+  area.addEventListener("pointerup", released);
+  area.addEventListener("pointercancel", released);
+  area.addEventListener("pointerleave", () => { pointer = null; showPointer(); });
+  area.addEventListener("contextmenu", (event) => event.preventDefault());
+  area.addEventListener("wheel", (event) => {
     event.preventDefault();
     if (!scan || stroke) return;
     if (event.ctrlKey) zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, [event.offsetX, event.offsetY]);

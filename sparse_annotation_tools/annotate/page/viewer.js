@@ -80,28 +80,17 @@ export class Viewer {
     return null;
   }
 
-  /** Where the middle of a voxel lies on the canvas (CSS pixels) in the single view that is shown, and a pixel's sides. */
-  place(voxel) {
+  /** The width and height of a pixel of the slice on the canvas (CSS pixels), where a single view is shown. */
+  pixel() {
     const tile = this.nv.screenSlices[0];
     if (!tile) return null;
     const [left, top, width, height] = tile.leftTopWidthHeight;
     const ratio = this.nv.uiData.dpr ?? 1;
-    const across = 2 - tile.axCorSag;
-    const [u, v] = [0, 1, 2].filter((axis) => axis !== across);
-    // The picture is linear: two of its points tell where voxels lie.
-    const at = (x, y) => this.nv.screenXY2TextureFrac(x, y, 0, false);
-    const [x1, x2] = [left + 0.25 * width, left + 0.75 * width];
-    const [y1, y2] = [top + 0.25 * height, top + 0.75 * height];
-    const [a, b] = [at(x1, y1), at(x2, y2)];
-    const along = (axis, from, to) => {
-      const step = (to - from) / ((b[axis] - a[axis]) * this.dims[axis]);
-      return { middle: from + step * (voxel[axis] + 0.5 - a[axis] * this.dims[axis]), side: Math.abs(step) };
-    };
-    const [horizontal, vertical] = [along(u, x1, x2), along(v, y1, y2)];
-    return {
-      x: horizontal.middle / ratio, y: vertical.middle / ratio,
-      width: horizontal.side / ratio, height: vertical.side / ratio,
-    };
+    const [u, v] = [0, 1, 2].filter((axis) => axis !== 2 - tile.axCorSag);
+    const at = (share) => this.nv.screenXY2TextureFrac(left + share * width, top + share * height, 0, false);
+    const [a, b] = [at(0.25), at(0.75)];
+    const side = (axis, length) => Math.abs((0.5 * length) / ((b[axis] - a[axis]) * this.dims[axis])) / ratio;
+    return { width: side(u, width), height: side(v, height) };
   }
 
   /** Bring one slice of the paint to the screen; NiiVue's own way sends the whole volume, at every move of the mouse. */
