@@ -45,9 +45,15 @@ Rada.thumbnailSections = (one) => GROUPS.map(([group, title, text]) => {
     Rada.el("p", { class: "muted" }, text, truth && " White outline: truth.", doubt && " Purple: unsure."),
     Rada.el("div", { class: "thumbnails" }, shown.map((each) => Rada.el("figure", {},
       Rada.el("div", { class: "picture" }, Rada.el("img", { src: `cases/${one.folder}/${each.file}`, width: each.width, height: each.height,
-        loading: "lazy", decoding: "async", alt: `${one.name}, ${title.toLowerCase()}: ${each.title}` })),
-      Rada.el("figcaption", {}, each.title)))));
+        loading: "lazy", decoding: "async", alt: `${one.name}, ${title.toLowerCase()}: ${Rada.thumbnailTitle(one, each)}` })),
+      Rada.el("figcaption", {}, Rada.thumbnailTitle(one, each))))));
 }).filter(Boolean);
+
+// Drawn slices have the number that they have in the scan's file.
+Rada.thumbnailTitle = (one, { file, title }) => {
+  const [, number] = file.match(/^drawn_(\d+)\.png$/) || [];
+  return number === undefined ? title : `${title} ${one.slices[Number(number)].index}`;
+};
 
 // --- the viewer ------------------------------------------------------------------------------------------------------
 
@@ -132,7 +138,7 @@ Rada.layerControls = (viewer) => {
     const id = `layer-${layer.name}`;
     const box = Rada.el("input", { type: "checkbox", id, checked: settings.on });
     const opacity = Rada.el("input", { type: "range", min: 0, max: 1, step: 0.05, value: settings.opacity, "aria-label": `Opacity of ${layer.title}` });
-    const outline = layer.kind === "label" && layer.name !== "annotation" && Rada.el("input", { type: "checkbox", id: `${id}-outline`,
+    const outline = layer.kind === "label" && Rada.el("input", { type: "checkbox", id: `${id}-outline`,
       checked: settings.style === "outline" });
     const failed = (error) => Rada.say(error.message);
     box.addEventListener("change", () => {
@@ -142,7 +148,7 @@ Rada.layerControls = (viewer) => {
     opacity.addEventListener("input", () => viewer.set(layer.name, { opacity: Number(opacity.value) }));
     if (outline) outline.addEventListener("change", () => viewer.set(layer.name, { style: outline.checked ? "outline" : "fill" }));
     return Rada.el("div", { class: "layer" },
-      Rada.el("div", {}, box, Rada.el("label", { for: id }, ` ${layer.title}`), number < 9 && Rada.el("kbd", { "aria-hidden": "true" }, String(number + 1))),
+      Rada.el("div", { class: "name" }, box, Rada.el("label", { for: id }, layer.title), number < 9 && Rada.el("kbd", { "aria-hidden": "true" }, String(number + 1))),
       Rada.el("div", { class: "fine" }, opacity, outline && Rada.el("span", {}, outline, Rada.el("label", { for: `${id}-outline` }, " outline"))));
   });
   const kinds = viewer.one.layers.map((layer) => layer.kind);

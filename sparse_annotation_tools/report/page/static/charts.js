@@ -7,6 +7,8 @@ const LINE_STYLES = [
   { colour: "#8C4A73", dash: "9 3 2 3" }, { colour: "#5B6770", dash: "12 4" },
 ];
 
+const DOT_LEVELS = [0, 1, -1, 2, -2, 3, -3]; // dots that would cover each other are spread upwards and downwards
+
 const CURVE_TITLES = {
   loss: ["Loss", "of each network"], sup: ["Supervised loss", "on propagated labels"],
   peer: ["Peer supervision loss", "on the other networks' labels"], dice: ["Dice", "on the annotated voxels of validation patches"],
@@ -115,7 +117,7 @@ Rada.distribution = (metric, key) => {
   if (!values.length) return Rada.el("p", { class: "muted" }, "No case has this measure.");
   const bounded = metric === "dice" || metric === "jaccard";
   const [low, high] = [0, bounded ? 1 : Math.max(...values) * 1.05 || 1];
-  const [width, rowHeight, left, right, top] = [720, 92, 14, 14, 4];
+  const [width, rowHeight, left, right, top] = [720, 96, 14, 14, 4];
   const height = top + rows.length * rowHeight + 26;
   const x = (value) => left + ((value - low) / (high - low)) * (width - left - right);
   const heard = rows.filter((row) => row.dots.length).map((row) =>
@@ -135,7 +137,7 @@ Rada.distribution = (metric, key) => {
 Rada.distributionRow = (metric, row, x, top, height) => {
   const group = Rada.svg("g", {}, Rada.svg("text", { x: 16, y: top + 15, class: "row-name" }, row.name));
   if (!row.dots.length) return group;
-  const middle = top + 54;
+  const middle = top + 58;
   const [q1, q2, q3] = [0.25, 0.5, 0.75].map((share) => x(quantile(row.dots, share)));
   group.append(
     Rada.svg("rect", { x: q1, y: middle - 24, width: Math.max(q3 - q1, 1), height: 48, class: "box", rx: 3 }),
@@ -143,12 +145,11 @@ Rada.distributionRow = (metric, row, x, top, height) => {
   const taken = [];
   for (const dot of row.dots) {
     const cx = x(dot.value);
-    const near = taken.filter((each) => Math.abs(each.cx - cx) < 9).map((each) => each.level);
-    let level = 0;
-    while (near.includes(level) && level < 5) level = level > 0 ? -level : 1 - level;
-    taken.push({ cx, level });
+    const near = taken.filter((each) => Math.abs(each - cx) < 9).length;
+    taken.push(cx);
+    const level = DOT_LEVELS[near % DOT_LEVELS.length];
     group.append(Rada.svg("a", { href: Rada.caseAddress(dot.folder), tabindex: "-1" },
-      Rada.svg("circle", { cx, cy: middle + level * 8, r: 4.5, fill: row.colour, class: "dot" },
+      Rada.svg("circle", { cx, cy: middle + level * 7, r: 4.5, fill: row.colour, class: "dot" },
         Rada.svg("title", {}, `${dot.name}: ${Rada.number(metric, dot.value)}`))));
   }
   return group;

@@ -6,7 +6,8 @@ const VIEW_KEYS = { m: "multiplanar", a: "axial", c: "coronal", s: "sagittal", r
 const ERROR_KINDS = [["#56B4E9", "missed"], ["#D55E00", "too much"], ["#F0E442", "other class"]];
 const SHOWN_FIRST = [["prediction", "truth"], ["fused", "annotation"]];
 const TRUTH_OUTLINE = [255, 255, 255];
-const CROSSHAIR_PERCENT = 0.3; // of the scan's width
+const OUTLINED = ["annotation", "truth"]; // at first
+const CROSSHAIR_SHARE = 0.004; // thickness of the crosshair, of the scan's longest side
 
 // Called by the scripts of volumes.
 Rada.receiveVolume = (key, base64) => {
@@ -79,14 +80,31 @@ Rada.outlined = (values, [nx, ny, nz]) => {
   return edges;
 };
 
+// The edges of what was drawn, on each drawn plane by itself: in the volume a plane is nothing but edge.
+Rada.outlinedPlanes = (values, size, planes) => {
+  const edges = new Uint8Array(values.length);
+  const steps = [1, size[0], size[0] * size[1]];
+  for (const [axis, index] of planes) {
+    const [u, v] = [0, 1, 2].filter((each) => each !== axis);
+    for (let j = 0; j < size[v]; j++) for (let i = 0; i < size[u]; i++) {
+      const at = index * steps[axis] + i * steps[u] + j * steps[v];
+      const value = values[at];
+      const isInside = i > 0 && i < size[u] - 1 && j > 0 && j < size[v] - 1 && values[at - steps[u]] === value &&
+        values[at + steps[u]] === value && values[at - steps[v]] === value && values[at + steps[v]] === value;
+      if (value && !isInside) edges[at] = value;
+    }
+  }
+  return edges;
+};
+
 Rada.Viewer = class {
   constructor(one, canvas) {
     this.one = one;
     this.canvas = canvas;
     this.loaded = new Map(); // layer name -> { layer, volume, values }
     this.settings = new Map(one.layers.map((layer) => [layer.name, {
-      on: layer.kind === "image", opacity: layer.kind === "image" ? 1 : ["annotation", "truth"].includes(layer.name) ? 0.9 : 0.5,
-      style: layer.name === "truth" ? "outline" : "fill" }]));
+      on: layer.kind === "image", opacity: layer.kind === "image" ? 1 : OUTLINED.includes(layer.name) ? 0.9 : 0.5,
+      style: OUTLINED.includes(layer.name) ? "outline" : "fill" }]));
     this.view = "multiplanar";
     this.onMove = () => {};
     const first = SHOWN_FIRST.find((names) => this.settings.has(names[0])) || [];
@@ -97,7 +115,7 @@ Rada.Viewer = class {
     this.niivue = await Rada.loadNiivue();
     this.nv = new this.niivue.Niivue({
       isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: true, backColor: [0.05, 0.06, 0.08, 1],
-      crosshairColor: [1, 0.85, 0.2, 0.9], crosshairWidth: CROSSHAIR_PERCENT, crosshairWidthUnit: "percent", fontColor: [1, 1, 1, 1], multiplanarEqualSize: false, multiplanarShowRender: 1, multiplanarLayout: 2,
+      crosshairColor: [1, 0.85, 0.2, 0.9], crosshairWidth: this.crosshairMm(), crosshairWidthUnit: "mm", fontColor: [1, 1, 1, 1], multiplanarEqualSize: false, multiplanarShowRender: 1, multiplanarLayout: 2,
       isColorbar: false, dragAndDropEnabled: false, isOrientCube: false, tileMargin: 4, multiplanarPadPixels: 4, logLevel: "error",
       loadingText: "",
     });
@@ -135,8 +153,13 @@ Rada.Viewer = class {
     const { style } = this.settings.get(layer.name);
     volume.setColormapLabel(Rada.layerColours(layer, style));
     if (layer.kind === "label") {
-      volume.img.set(style === "outline" ? Rada.outlined(values, volume.hdr.dims.slice(1, 4)) : values);
+      volume.img.set(style === "outline" ? this.edges(layer, values, volume.hdr.dims.slice(1, 4)) : values);
     }
+  }
+
+  edges(layer, values, size) {
+    if (layer.name !== "annotation") return Rada.outlined(values, size);
+    return Rada.outlinedPlanes(values, size, this.one.slices.map((each) => [2 - each.axis, this.toVoxel(each.axis, each.index)]));
   }
 
   async set(name, changes) {
@@ -167,8 +190,12 @@ Rada.Viewer = class {
     this.nv.setSliceType(types[view]);
   }
 
+  crosshairMm() {
+    return CROSSHAIR_SHARE * Math.max(...this.one.axes.map((axis, at) => axis.slices * this.one.spacing_mm[at]));
+  }
+
   setCrosshair(isShown) {
-    this.nv.setCrosshairWidth(isShown ? CROSSHAIR_PERCENT : 0);
+    this.nv.setCrosshairWidth(isShown ? this.crosshairMm() : 0);
     this.nv.opts.show3Dcrosshair = isShown;
     this.nv.drawScene();
   }
