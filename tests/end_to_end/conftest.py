@@ -23,6 +23,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     work.run(
         "rada-make-sparse-dataset", "-d", "901", "-n", "Phantom", "--images", f"{scans}/labelled/images", "--labels",
         f"{scans}/labelled/labels", "--unlabelled", f"{scans}/unlabelled/images", "--simulate", "SCA",
+        "--test-images", f"{scans}/test/images", "--test-labels", f"{scans}/test/labels",
         "--label-names", *CLASS_NAMES[:2], "--encoder", "random", "--encoder-seed", "0", "-np", "2",
     )  # fmt: skip
     work.run(
