@@ -64,6 +64,7 @@ class Campaign:
 
     Attributes:
         undisturbed_s: wall time of a run that nobody kills.
+        usual_s: of the last start that came to its end; kills spread over it, however busy the machine is meanwhile.
         kills: how often it was killed.
         alone: how often only its first process.
         ends: how often it came to its end after kills.
@@ -73,6 +74,7 @@ class Campaign:
     """
 
     undisturbed_s: float
+    usual_s: float = 0.0
     kills: int = 0
     alone: int = 0
     ends: int = 0
@@ -92,6 +94,7 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
     start = time.monotonic()
     _start(command, log, first=True).wait()
     campaign = Campaign(undisturbed_s=time.monotonic() - start)
+    campaign.usual_s = campaign.undisturbed_s
     expected = command.result()
     while campaign.kills < kills:
         command.begin()
@@ -111,15 +114,18 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
             if expected.get(name) != found.get(name)
         ]
         campaign.left_behind += sum(_still_there(group) for group in groups)
-        print(f"  {campaign.kills} kills, {campaign.ends} ends, {len(campaign.different)} differences", flush=True)
+        differences = f"{len(campaign.different)} differences {' '.join(campaign.different[-3:])}"
+        print(f"  {campaign.kills} kills, {campaign.ends} ends, {differences}", flush=True)
     return campaign
 
 
 def _killed_or_ended(process: subprocess.Popen[bytes], campaign: Campaign, kills: int, chance: random.Random) -> bool:
     """Kill a run at a random moment; return True if it had come to its end before, or has been killed enough."""
-    moment_s = chance.uniform(0, 1.2 * campaign.undisturbed_s) if campaign.kills < kills else None
+    moment_s = chance.uniform(0, 1.2 * campaign.usual_s) if campaign.kills < kills else None
+    start = time.monotonic()
     try:
         process.wait(timeout=moment_s)
+        campaign.usual_s = time.monotonic() - start
         return True
     except subprocess.TimeoutExpired:
         alone = chance.random() < 0.5
