@@ -144,6 +144,8 @@ def _probabilities(case: str, folder: Path, geometry: Geometry) -> Iterator[tupl
             f"{path} has probabilities of shape {probabilities.shape}, expected classes x {geometry.shape} as the "
             "scan; predict this very scan, of a dataset that is read by SimpleITKIO"
         )
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{path} holds probabilities that are NaN or infinite; predict again")
     _check_fits(probabilities, label, path, label_file)
     yield from enumerate(probabilities)
 

@@ -19,6 +19,7 @@ from sparse_annotation_tools.volumes import (
     SEGMENTATION_SUFFIX,
     Geometry,
     Volume,
+    check_thickness,
     read_label,
     read_volume,
     sha256_of_file,
@@ -114,8 +115,7 @@ def _read_channels(files: CaseFiles) -> list[Volume]:
         difference = channels[0].geometry.difference(channel.geometry)
         if difference:
             raise UserError(f"{files.images[0]} and {path} are on different grids: {difference}; resample one")
-        if min(channel.array.shape) < 2:
-            raise UserError(f"{path} has {_size(channel.geometry)} voxels, expected a volume of at least 2x2x2")
+        check_thickness(path, channel.geometry)
         if channel.array.min() == channel.array.max():
             raise UserError(f"{path} has the same value in every voxel, expected a scan; replace or remove it")
     return channels
@@ -160,7 +160,3 @@ def read_label_on(
 
 def _hashes(files: CaseFiles) -> dict[str, str]:
     return {f"image_{channel:04d}": sha256_of_file(path) for channel, path in enumerate(files.images)}
-
-
-def _size(geometry: Geometry) -> str:
-    return "x".join(str(side) for side in geometry.size)

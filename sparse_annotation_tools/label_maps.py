@@ -28,7 +28,14 @@ class Labels:
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> Labels:
-        """Give the values 1, 2, ... the names in this order."""
+        """Give the values 1, 2, ... the names in this order.
+
+        Raises:
+            UserError: a name occurs twice.
+        """
+        twice = next((name for name in names if list(names).count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"--labels names {twice} twice, expected a name of its own for each value; rename one")
         return cls(classes={name: value for value, name in enumerate(names, start=1)})
 
     @classmethod

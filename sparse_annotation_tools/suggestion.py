@@ -25,7 +25,15 @@ from sparse_annotation_tools.scan_suggestion import KnownScan, picture_of, sugge
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 from sparse_annotation_tools.sources import CaseFiles, unlabelled_cases
 from sparse_annotation_tools.suggestion_files import Record, SuggestionFolder, list_slices
-from sparse_annotation_tools.volumes import Geometry, Volume, read_label, read_volume, sha256_of_file
+from sparse_annotation_tools.volumes import (
+    Geometry,
+    Volume,
+    check_is_file,
+    check_thickness,
+    read_label,
+    read_volume,
+    sha256_of_file,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +107,9 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
         processes=request.processes,
         description="suggesting slices",
     )
-    SuggestionFolder(root=request.output).write_planes(records)
+    folder = SuggestionFolder(root=request.output)
+    folder.write_planes(records)
+    folder.clear_leftovers()
     return records, left_out
 
 
@@ -186,6 +196,8 @@ def _made_from(request: SuggestionRequest, task: ScanTask) -> str:
     files = [task.files.images[0], *([task.files.label] if task.files.label else []), *(request.reference or ())]
     if request.predictions:
         files += source_files(task.files.case, request.predictions)
+    for path in files:
+        check_is_file(path)
     options: list[object] = [request.slices, request.not_annotated, request.label_names]
     options += [task.listed, task.centre_ras_mm, task.dataset_planes]
     content = json.dumps([options, [sha256_of_file(path) for path in files]])
@@ -195,6 +207,7 @@ def _made_from(request: SuggestionRequest, task: ScanTask) -> str:
 def _read(request: SuggestionRequest, task: ScanTask) -> KnownScan:
     case, volume = task.files.case, read_volume(task.files.images[0])
     geometry = volume.geometry
+    check_thickness(task.files.images[0], geometry)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rada-make-sparse-dataset warns of oblique scans
         axes = axes_of_scan(task.files.images[0], geometry.direction)

@@ -94,9 +94,7 @@ def read_volume(path: Path) -> Volume:
         UserError: the file is missing, cut off or unreadable, is not 3-D, has several components, lies on no grid, or
             holds NaN or infinity.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {what}; expected a volume ({', '.join(SUFFIXES)})")
+    check_is_file(path)
     check_not_truncated(path)
     check_format(path)
     reader = sitk.ImageFileReader()
@@ -111,6 +109,28 @@ def read_volume(path: Path) -> Volume:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(_not_finite_message(path, int((~np.isfinite(array)).sum())))
     return Volume(array=array, geometry=_geometry(image))
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse the path of a volume that leads to no file.
+
+    Raises:
+        UserError: it is a folder, or nothing, or a link to nothing.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}; expected a volume ({', '.join(SUFFIXES)})")
+
+
+def check_thickness(path: Path, geometry: Geometry) -> None:
+    """Refuse a volume of a single slice.
+
+    Raises:
+        UserError: see above.
+    """
+    if min(geometry.size) < 2:
+        size = "x".join(str(side) for side in geometry.size)
+        raise UserError(f"{path} has {size} voxels, expected a volume of at least 2x2x2; give a scan of several slices")
 
 
 def read_label(path: Path) -> Volume:

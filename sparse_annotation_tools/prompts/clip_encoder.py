@@ -114,7 +114,7 @@ def make_clip_encoder(options: EmbeddingOptions, cache: EmbeddingCache) -> ClipE
     """
     alpha_path = options.alpha_weights
     if alpha_path is not None and not alpha_path.is_file():
-        raise UserError(f"--alpha-weights {alpha_path} does not exist. {_ways(options)}")
+        raise UserError(f"--alpha-weights {alpha_path} {_fault(alpha_path)}. {_ways(options)}")
     clip_path = _clip_path(options)
     config = clip_config(options.architecture)
     expected = options.expected_sha256
@@ -138,12 +138,17 @@ def make_clip_encoder(options: EmbeddingOptions, cache: EmbeddingCache) -> ClipE
     return ClipEncoder(config, make_model, metadata, cache)
 
 
+def _fault(path: Path) -> str:
+    """Say why a path leads to no file."""
+    return "is a folder, expected a file" if path.is_dir() else "does not exist"
+
+
 def _clip_path(options: EmbeddingOptions) -> Path:
     """The file of both CLIP towers; for `openai` what open_clip has cached, or else what it downloads."""
     if options.clip_weights != "openai":
         path = Path(options.clip_weights)
         if not path.is_file():
-            raise UserError(f"--clip-weights {path} does not exist. {_ways(options)}")
+            raise UserError(f"--clip-weights {path} {_fault(path)}. {_ways(options)}")
         return path
     known = get_pretrained_cfg(f"{options.architecture}-quickgelu", "openai")
     cached = try_to_load_from_cache(known["hf_hub"].rstrip("/"), "open_clip_model.safetensors")

@@ -12,7 +12,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.progress import progress
 from sparse_annotation_tools.prompts.encoders import Encoder, FloatArray, make_encoder
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
-from sparse_annotation_tools.prompts.precomputed import load_precomputed
+from sparse_annotation_tools.prompts.precomputed import load_precomputed, read_precomputed
 from sparse_annotation_tools.prompts.slices import (
     LabelledPlane,
     foreground_classes,
@@ -58,7 +58,7 @@ def embed_dataset(dataset_folder: Path, options: EmbeddingOptions) -> None:
 def check_encoder(options: EmbeddingOptions, modality: str, class_names: Sequence[str]) -> None:
     """Raise `UserError` where the encoder's weights, its file of embeddings or the prompts cannot be used."""
     if options.precomputed_file is not None:
-        PromptStore.load(options.precomputed_file, classes=class_names)
+        read_precomputed(options.precomputed_file, class_names)
     elif options.encoder != "none":
         prompts = fill_template(resolve_template(options.prompt, modality), class_names)
         with tempfile.TemporaryDirectory() as empty:  # nothing is cached there, so the weights are read

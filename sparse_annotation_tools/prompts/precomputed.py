@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.slices import foreground_classes
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import CasesFile
+
+
+def read_precomputed(path: Path, classes: Sequence[str]) -> PromptStore:
+    """Read a file of embeddings of these classes.
+
+    Raises:
+        UserError: there is none, or it is damaged or of other classes.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"--precomputed-file {path} {what}; expected a .safetensors file, check the path")
+    return PromptStore.load(path, classes=classes)
 
 
 def load_precomputed(path: Path, cases_file: CasesFile, options: EmbeddingOptions) -> PromptStore:
@@ -23,7 +36,7 @@ def load_precomputed(path: Path, cases_file: CasesFile, options: EmbeddingOption
     Raises:
         UserError: the file is damaged, of other classes, lacks a labelled case or is not the expected one.
     """
-    store = PromptStore.load(path, classes=list(foreground_classes(cases_file)))
+    store = read_precomputed(path, list(foreground_classes(cases_file)))
     missing = [case for case in cases_file.labelled if case not in store.images]
     if missing:
         raise UserError(

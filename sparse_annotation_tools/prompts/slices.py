@@ -18,6 +18,8 @@ from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.templates import modality_family
 from sparse_annotation_tools.schema import AnnotatedSlice, Case, CasesFile
 from sparse_annotation_tools.schema_check import file_ending
+from sparse_annotation_tools.truncation import check_not_truncated
+from sparse_annotation_tools.volumes import check_is_file
 
 PERCENTILES = (0.5, 99.5)
 """Grey range of a volume that is not CT."""
@@ -155,6 +157,8 @@ def _reader_and_ending(folder: Path, dataset_json: dict[str, Any], cases_file: C
 
 def _read(read: Any, source: Any, path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[Any], list[float]]:
     """Return the volume without its channel axis and its spacing in array order, in mm."""
+    check_is_file(path)
+    check_not_truncated(path)
     try:
         volume, properties = read(source)
     except (RuntimeError, OSError, EOFError, ValueError) as error:

@@ -208,14 +208,26 @@ LABELS = table(
     ("a value above 255", label(spoil.voxel(300, np.int16)), "holds label 300, expected 0 (background), 1 (organ)"),
     ("a value of one half", label(spoil.voxel(0.5)), "holds values that are not whole numbers, expected a label map"),
     ("NaN", label(spoil.voxel(np.nan)), "holds 1 voxels that are NaN or infinite"),
-    ("whole numbers stored as float", label(spoil.voxel(1.0)), "2 labelled", {
-        "status": 0, "result": "read as a label map", "right": is_made}),
+    (
+        "whole numbers stored as float",
+        label(spoil.voxel(1.0)),
+        "2 labelled",
+        {"status": 0, "result": "read as a label map", "right": is_made},
+    ),
     ("only background", label(spoil.change(np.zeros_like)), f"{CASE}.nii.gz: the label holds no foreground; expected"),
-    ("too few slices for the strategy", label(only(5)), "foreground on too few axial slices; expected 3 slices", {
-        "options": {"--simulate": "AAA"}}),
-    ("slices where a dense label is expected", painted(), "2 labelled", {
-        "status": 0, "result": "taken for dense: slices are cut out of what is painted", "right": is_made}),
-)  # fmt: skip
+    (
+        "too few slices for the strategy",
+        label(only(5)),
+        "foreground on too few axial slices; expected 3 slices",
+        {"options": {"--simulate": "AAA"}},
+    ),
+    (
+        "slices where a dense label is expected",
+        painted(),
+        "2 labelled",
+        {"status": 0, "result": "taken for dense: slices are cut out of what is painted", "right": is_made},
+    ),
+)
 
 PAINTED = table(
     COMMAND,

@@ -125,8 +125,12 @@ _ALL = "".join(f"{OTHER},{view},5\n" for view in ("axial", "coronal", "sagittal"
 LISTS = table(
     COMMAND,
     "list of planes",
-    ("missing", painted(), "planes.csv cannot be read ... No such file", {
-        "options": {"--simulate": None, "--planes": "{inputs}/planes.csv"}}),
+    (
+        "missing",
+        painted(),
+        "planes.csv cannot be read ... No such file",
+        {"options": {"--simulate": None, "--planes": "{inputs}/planes.csv"}},
+    ),
     ("empty", *planes("", "lists no plane for ... add its lines, or move its image to --unlabelled")),
     ("first line missing", *planes(f"{CASE},axial,5\n{CASE},coronal,5\n", "expected a first line case,view,index")),
     ("semicolons for commas", *planes("case;view;index\na;axial;5\n", "expected a first line case,view,index")),
@@ -140,7 +144,7 @@ LISTS = table(
     ("a plane twice", *planes(f"{_HEAD}{CASE},axial,5\n{CASE},Axial,5\n", "line 3 lists ... twice; remove one")),
     ("paint off the listed planes", *planes(f"{_HEAD}{CASE},axial,0\n{_ALL}", "off the planes listed in --planes")),
     ("one scan without a line", *planes(f"{_HEAD}{_ALL}", "lists no plane for")),
-)  # fmt: skip
+)
 
 
 def cases(text: str | bytes, says: str) -> tuple[Any, ...]:
@@ -165,9 +169,13 @@ LISTS += table(
     ("a case twice", *cases(f"{_CASES}{_ONE}{_ONE}", "line 3 lists case one, as line 2 does; remove one")),
     ("a case with a slash", *cases(f"{_CASES}../one,labelled,{_IMAGE},{_LABEL}\n", f"case '../one' {_ODD}")),
     ("a case without a name", *cases(f"{_CASES},labelled,{_IMAGE},{_LABEL}\n", f"case '' {_ODD}")),
-    ("beside folders", written("cases.csv", _CASES + _ONE), "--cases lists all files by itself; leave out --images", {
-        "options": {"--cases": "{inputs}/cases.csv"}}),
-)  # fmt: skip
+    (
+        "beside folders",
+        written("cases.csv", _CASES + _ONE),
+        "--cases lists all files by itself; leave out --images",
+        {"options": {"--cases": "{inputs}/cases.csv"}},
+    ),
+)
 
 
 def options(name: str, says: str, **changes: Any) -> tuple[Any, ...]:
@@ -213,9 +221,12 @@ OPTIONS = table(
     options("test labels without test images", "give --test-images DIR as well", **{"--test-images": None}),
     options("random encoder without seed", "needs a seed; give --encoder-seed N", **{"--encoder-seed": None}),
     options("a prompt without [CLS]", "[CLS]", **{"--prompt": "a scan"}),
-    options("inputs in the dataset's own folder", "lies in the dataset that is to be made", **{
-        "--images": "{raw}/Dataset007_Phantom/imagesTr"}),
-)  # fmt: skip
+    options(
+        "inputs in the dataset's own folder",
+        "lies in the dataset that is to be made",
+        **{"--images": "{raw}/Dataset007_Phantom/imagesTr"},
+    ),
+)
 
 
 def taken(name: str) -> Any:
