@@ -104,14 +104,33 @@ def embeddings_differ(stored: PlanSection, now: PlanSection) -> str:
     return "" if before == after else f"{before} there, {after} now"
 
 
+# Words in class names that a mirror across planes of a view would make untrue.
+_DIRECTIONS = {
+    "sagittal": "left|right",
+    "coronal": "anterior|posterior|ventral|dorsal",
+    "axial": "superior|inferior|upper|lower|cranial|caudal",
+}
+
+
 def mirror_axes(config: Config, cases: CasesFile, transpose_forward: Sequence[int]) -> tuple[int, ...]:
     """Return the preprocessed axes to mirror along, in training and in prediction.
 
-    With `auto`, left-right mirroring is off where a class name says left or right: a mirrored left organ is a right
-    one.
+    With `auto`, there is no mirroring along an axis whose direction a class name says: a mirrored left organ is a right
+    one, and a mirrored anterior part lies where the posterior one does. From three slices a scan, networks do not learn
+    to tell such classes by their shape alone (docs/results.md).
     """
     if config.mirror_axes != "auto":
         return tuple(int(axis) for axis in config.mirror_axes)
-    sided = any(re.search(r"(?<![a-z])(left|right)(?![a-z])", name.lower()) for name in cases.classes)
-    left_right = {transpose_forward.index(case.sagittal_axis) for case in cases.cases.values()} if sided else set()
-    return tuple(axis for axis in range(3) if axis not in left_right)
+    names = " ".join(cases.classes).lower()
+    named = [view for view, words in _DIRECTIONS.items() if re.search(rf"(?<![a-z])({words})(?![a-z])", names)]
+    fixed = {transpose_forward.index(axis) for view in named for axis in _axes_across(view, cases)}
+    return tuple(axis for axis in range(3) if axis not in fixed)
+
+
+def _axes_across(view: str, cases: CasesFile) -> set[int]:
+    """Return the raw axes across planes of a view; where no slice tells, both that may be."""
+    sagittal = {case.sagittal_axis for case in cases.cases.values()}
+    if view == "sagittal":
+        return sagittal
+    told = {annotated.axis for case in cases.cases.values() for annotated in case.slices if annotated.view == view}
+    return told if told and len(sagittal) == 1 else {0, 1, 2} - (sagittal if len(sagittal) == 1 else set())

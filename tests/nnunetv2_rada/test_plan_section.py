@@ -17,7 +17,7 @@ from nnunetv2_rada.plan_section import (
 )
 from nnunetv2_rada.planned_backbone import patch_multiples
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.schema import Case, CasesFile
+from sparse_annotation_tools.schema import AnnotatedSlice, Case, CasesFile
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,24 @@ def test_sided_class_names_turn_left_right_mirroring_off():
     assert mirror_axes(Config(), make_cases({"Left atrium": 1}), (2, 0, 1)) == (1, 2)
     assert mirror_axes(Config(), make_cases({"cleft": 1, "upright": 2}), (0, 1, 2)) == (0, 1, 2)
     assert mirror_axes(Config(), make_cases({"left": 1}, axes=(2, 1)), (0, 1, 2)) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "axes", "expected"),
+    [
+        ("anterior", {"coronal": 1}, (2,), (0, 2)),
+        ("Dorsal horn", {"coronal": 0}, (2,), (1, 2)),
+        ("upper lobe", {"axial": 0, "coronal": 1}, (2,), (1, 2)),
+        ("posterior", {}, (2,), (2,)),  # no slice tells: neither of the other two
+        ("posterior", {"coronal": 1}, (2, 1), ()),  # scans of different orientation
+    ],
+)
+def test_class_names_that_say_another_direction_turn_its_mirroring_off(name, told, axes, expected):
+    """Front and back across coronal planes, up and down across axial ones, as far as slices tell which these are."""
+    cases = make_cases({name: 1}, axes)
+    slices = tuple(AnnotatedSlice(view=view, axis=axis, index=0, area=1, classes=(1,)) for view, axis in told.items())
+    first = replace(cases.cases["case0"], slices=slices)
+    assert mirror_axes(Config(), replace(cases, cases={**cases.cases, "case0": first}), (0, 1, 2)) == expected
 
 
 def test_mirror_axes_can_be_given():
