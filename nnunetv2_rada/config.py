@@ -79,7 +79,7 @@ class Config:
     inference: str = "ensemble"
     """Predict with the `ensemble` or with one network by its name."""
     mirror_axes: str | tuple[int, ...] = "auto"
-    """Preprocessed axes to mirror along, or `auto`: all but those whose direction a class name says (left, anterior)."""
+    """Preprocessed axes to mirror along, or `auto`: all but those whose direction a class name says."""
     foreground_fraction: float = 1.0
     """Share of labelled samples that are centred on a drawn or propagated foreground voxel."""
     seed: int = 0
