@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.annotate.adoption import adopt
+from sparse_annotation_tools.annotate.adoption import adopt, read_geometry
 from sparse_annotation_tools.annotate.folder import OutputFolder, Record
 from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint
 from sparse_annotation_tools.annotate.preview import Previewer, Propagate
@@ -111,9 +111,10 @@ class Session:
         self._open: OpenScan | None = None
         self.changed = threading.Condition()
         self._page: str | None = None
-        for case in self.folder.records:
+        for case, record in list(self.folder.records.items()):
             if not self.folder.is_exported(case):
-                self._export(self._load(case))
+                geometry = read_geometry(self.scans[case].images[0])
+                self.folder.export(case, Paint.of(record.shape, record.slices), geometry)
         self.folder.write_planes()
         self.folder.write_cases(self.scans)
 

@@ -56,8 +56,9 @@ function alarm(message) {
 
 function tellSaved(state, message = "") {
   $("saved").dataset.state = state;
-  $("saved").textContent = { saved: "✓ all saved", busy: "saving…", lost: "not saved" }[state];
-  if (state === "lost") alarm(`The last stroke is not saved: ${message}. Leave this page open; it is tried again.`);
+  $("saved").textContent = { saved: "✓ all saved", busy: "saving…", lost: "not saved", refused: "not saved" }[state];
+  if (state === "refused") alarm(message);
+  else if (state === "lost") alarm(`The last stroke is not saved: ${message}. Leave this page open; it is tried again.`);
   else if (state === "saved" && !lost) alarm("");
 }
 
@@ -235,6 +236,9 @@ function ask(question, yes) {
 
 function changed() {
   const slice = paint();
+  // Slices cross: what another one remembers of their common line is out of date now.
+  paints.clear();
+  paints.set(`${current.view} ${current.index}`, slice);
   viewer.refreshSlice(slice.across, slice.position);
   current.painted = slice.pixels().some((value) => value > 0); // the server knows better, after the next action
   autosave.mark({ case: scan.case, view: current.view, index: current.index }, slice.pixels());
@@ -528,7 +532,7 @@ function toggleThree() {
 }
 
 function keyed(event) {
-  if (!scan || document.querySelector("dialog[open]")) return;
+  if (!scan || stroke || document.querySelector("dialog[open]")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.ctrlKey || event.metaKey) {
     const how = key === "z" ? (event.shiftKey ? "redo" : "undo") : key === "y" ? "redo" : null;

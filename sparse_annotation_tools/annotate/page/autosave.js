@@ -6,7 +6,7 @@ const WAIT_MS = 150;
 const AGAIN_MS = 1000;
 
 export class Autosave {
-  /** @param {(state: string, message?: string) => void} tell of "saved", "busy" or "lost" */
+  /** @param {(state: string, message?: string) => void} tell of "saved", "busy", "lost" or "refused" */
   constructor(tell) {
     this.tell = tell;
     this.waiting = new Map(); // slice -> what is to be sent
@@ -45,8 +45,9 @@ export class Autosave {
     try {
       await postPixels(query, pixels);
     } catch (error) {
-      this.tell("lost", error.message);
-      if (error instanceof ServerError && error.status && error.status < 500) this.waiting.delete(key);
+      const refused = error instanceof ServerError && error.status > 0 && error.status < 500;
+      this.tell(refused ? "refused" : "lost", error.message);
+      if (refused) this.waiting.delete(key);
       else this.timer = setTimeout(() => this.flush().catch(() => {}), AGAIN_MS);
       throw error;
     }

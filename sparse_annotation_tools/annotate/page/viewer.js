@@ -148,29 +148,29 @@ export class Viewer {
     this.nv.setPan2Dxyzmm([0, 0, 0, 1]);
   }
 
+  /** Move the picture, so that what was under a point of the canvas is under another. */
   move(from, to) {
     const [a, b] = [this.#mm(...from), this.#mm(...to)];
-    if (!a || !b) return;
-    const pan = this.nv.scene.pan2Dxyzmm;
-    this.nv.setPan2Dxyzmm([pan[0] + b[0] - a[0], pan[1] + b[1] - a[1], pan[2] + b[2] - a[2], pan[3]]);
+    const pan = Array.from(this.nv.scene.pan2Dxyzmm);
+    for (const axis of [0, 1, 2]) pan[axis] += pan[3] * (b[axis] - a[axis]);
+    this.nv.setPan2Dxyzmm(pan);
   }
 
   /** Zoom, so that what is under a point of the canvas stays there. */
   zoom(factor, x, y) {
-    const before = this.#mm(x, y);
     const pan = Array.from(this.nv.scene.pan2Dxyzmm);
-    pan[3] = Math.min(12, Math.max(1, pan[3] * factor));
-    if (pan[3] === 1) return this.resetView();
-    this.nv.setPan2Dxyzmm(pan);
-    const after = this.#mm(x, y);
-    if (!before || !after) return;
-    for (const axis of [0, 1, 2]) pan[axis] += after[axis] - before[axis];
+    const zoom = Math.min(12, Math.max(1, pan[3] * factor));
+    if (zoom === 1) return this.resetView();
+    // NiiVue shows, at a fixed point of the canvas, the position (point - pan) / zoom.
+    const mm = this.#mm(x, y);
+    for (const axis of [0, 1, 2]) pan[axis] += (pan[3] - zoom) * mm[axis];
+    pan[3] = zoom;
     this.nv.setPan2Dxyzmm(pan);
   }
 
   #mm(x, y) {
     const ratio = this.nv.uiData.dpr ?? 1;
     const frac = this.nv.screenXY2TextureFrac(x * ratio, y * ratio, 0, false);
-    return frac[0] === -1 && frac[1] === -1 ? null : this.nv.frac2mm(frac);
+    return this.nv.frac2mm(frac);
   }
 }
