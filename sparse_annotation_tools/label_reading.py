@@ -87,7 +87,7 @@ def parse_merge(texts: Sequence[str]) -> dict[str, list[int]]:
         values, colon, name = text.partition(":")
         numbers = [value.strip() for value in values.split(",")]
         name = name.strip()
-        if not colon or not name or not all(number.isdecimal() for number in numbers):
+        if not colon or not name or not all(number.isdecimal() and len(number) < 10 for number in numbers):
             raise UserError(f"--merge {text!r} is not understood, {_EXPECTED}")
         if name in merge:
             raise UserError(f"--merge names {name} twice; list all its values in one, {_EXPECTED}")

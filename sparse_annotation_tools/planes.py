@@ -21,6 +21,7 @@ from sparse_annotation_tools.schema import VIEWS
 Plane = tuple[int, int]
 
 OBLIQUE_WARNING_DEGREES = 30.0
+_MOST_DIGITS = 9  # of an index
 
 
 def axes_of_views(direction: Sequence[float]) -> dict[str, int]:
@@ -135,7 +136,7 @@ def read_planes_file(path: Path) -> dict[str, list[tuple[str, int]]]:
         if not {"case", "view", "index"} <= row.keys():
             raise UserError(f"--planes {path} has the columns {list(row)}, expected a first line case,view,index")
         case, view, index = ((row[column] or "").strip() for column in ("case", "view", "index"))
-        if view.lower() not in VIEWS or not index.isdecimal():
+        if view.lower() not in VIEWS or not index.isdecimal() or len(index) > _MOST_DIGITS:
             raise UserError(
                 f"--planes {path} line {number} says view {view!r}, index {index!r}; "
                 f"expected one of {', '.join(VIEWS)} and a whole number from 0"

@@ -27,7 +27,7 @@ _BITS_OF_DATATYPE = {
     2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,  # whole and real numbers
     32: 64, 128: 24, 1792: 128, 2304: 32,  # complex numbers and colours, refused with a better reason later
 }  # fmt: skip
-_SMALLEST_SLOPE = 1e-12
+_SMALLEST_SLOPE, _LARGEST_SLOPE = 1e-12, 1e12
 _TOLERANCE = 1e-3  # of a voxel, and of the numbers themselves
 
 _NUMBER = rb"[-+]?[\d.]{1,40}(?:[eE][-+]?\d{1,4})?"
@@ -121,19 +121,22 @@ def _check_nifti_header(path: Path, file: IO[bytes]) -> None:
         if size == _NIFTI_1:
             magic, (offset,) = header[344:348], struct.unpack_from(f"{order}f", header, 108)
             lengths, kind = struct.unpack_from(f"{order}8h", header, 40), struct.unpack_from(f"{order}2h", header, 70)
-            (slope,) = struct.unpack_from(f"{order}f", header, 112)
+            slope, intercept = struct.unpack_from(f"{order}2f", header, 112)
         elif size == _NIFTI_2:
             magic, (offset,) = header[4:8], struct.unpack_from(f"{order}q", header, 168)
             lengths, kind = struct.unpack_from(f"{order}8q", header, 16), struct.unpack_from(f"{order}2h", header, 12)
-            (slope,) = struct.unpack_from(f"{order}d", header, 176)
+            slope, intercept = struct.unpack_from(f"{order}2d", header, 176)
         else:
             continue
         if magic not in (b"n+1\0", b"n+2\0"):
             raise UserError(f"{path} has the magic number {magic!r}, expected that of a NIfTI file, n+1; {_MEND}")
         if offset != 0 and not size + 4 <= offset < 2**40:
             raise UserError(f"{path} says that its voxels begin at byte {offset:g}, within its header; {_MEND}")
-        if 0 < abs(slope) < _SMALLEST_SLOPE:  # ITK takes it for none
-            raise UserError(f"{path} says that its values are to be multiplied by {slope:g}; {_MEND}")
+        # ITK takes a very small slope for none; NaN and infinity mean something else to every reader.
+        if 0 < abs(slope) < _SMALLEST_SLOPE or not (abs(slope) <= _LARGEST_SLOPE >= abs(intercept)):
+            raise UserError(
+                f"{path} says that its values are to be multiplied by {slope:g}, plus {intercept:g}; {_MEND}"
+            )
         rank = lengths[0]
         if not 1 <= rank <= 7 or min(lengths[1 : rank + 1]) < 1:
             sides = list(lengths[1:])
@@ -170,8 +173,9 @@ def _check_mha(path: Path) -> None:
     if fields.get(b"CompressedData", b"False").lower() == b"false":
         return
     try:
-        zlib.decompress(content[header.end() :])
-    except zlib.error as error:
+        size = int(fields[b"CompressedDataSize"])  # without it, ITK unpacks nothing
+        zlib.decompress(content[header.end() : header.end() + size])
+    except (KeyError, ValueError, zlib.error) as error:
         raise UserError(f"{path} is damaged: its voxels cannot be unpacked ({error}); {_MEND}") from None
 
 

@@ -36,7 +36,8 @@ from targets import Target, WrongError, all_targets
 
 from sparse_annotation_tools.errors import UserError
 
-LIMIT_S = 5.0  # for one input; a whole one takes milliseconds
+LIMIT_S = 5.0  # of CPU time for one input; a whole one takes milliseconds
+LIMIT_WALL_S = 120.0  # where nothing happens at all
 MEMORY = 6 << 30  # of address space: a header that promises terabytes must not be believed
 
 
@@ -59,7 +60,7 @@ def changed_file(target: Target, seed: int, number: int) -> tuple[bytes, bytes]:
 
 def outcome(target: Target, path: Path, whole: bytes) -> tuple[str, str]:
     """Read one file: `refused`, `read`, `wrong success`, `traceback` or `hang`, and what there is to say about it."""
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
     try:
         target.check(path, whole)
     except UserError as error:
@@ -69,11 +70,11 @@ def outcome(target: Target, path: Path, whole: bytes) -> tuple[str, str]:
     except WrongError as error:
         return "wrong success", str(error)
     except TooSlowError:
-        return "hang", f"more than {LIMIT_S:g} s"
+        return "hang", f"more than {LIMIT_S:g} s of CPU time"
     except Exception:
         return "traceback", traceback.format_exc()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return "read", ""
 
 
@@ -120,7 +121,7 @@ def _read_all(targets: Sequence[Target], seed: int, folder: Path, numbers: Seque
             whole, content = changed_file(target, seed, number)
             path = folder / target.file
             path.write_bytes(content)
-            faulthandler.dump_traceback_later(4 * LIMIT_S, exit=True)
+            faulthandler.dump_traceback_later(LIMIT_WALL_S, exit=True)
             print(json.dumps([number, *outcome(target, path, whole)]), file=outcomes, flush=True)
             faulthandler.cancel_dump_traceback_later()
             path.unlink()
@@ -138,7 +139,7 @@ def keep(seed: int, number: int, folder: Path, into: Path) -> None:
 def main() -> int:
     """Fuzz and print what was found; 1 where anything was."""
     arguments = _parse()
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     warnings.simplefilter("ignore")
