@@ -8,25 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.planes import Plane, on_plane
+from sparse_annotation_tools.planes import Plane
 from sparse_annotation_tools.report.case_volumes import CaseVolumes
+from sparse_annotation_tools.report.upright_cut import Box
 
 Array = NDArray[Any]
-Box = tuple[slice, ...]
-
-
-def cut(volume: Array, plane: Plane, box: Box) -> Array:
-    """Return a plane as radiologists look at it: head or front on top, the patient's right on the left side.
-
-    Args:
-        volume: upright [z, y, x].
-        plane: axis and index in `volume`.
-        box: the part to show; along the plane's axis it counts for nothing.
-    """
-    whole: Array = volume[on_plane(plane)]
-    rows, columns = (side for axis, side in enumerate(box) if axis != plane[0])
-    shown = whole[rows, columns]
-    return shown if plane[0] == 0 else shown[::-1]
 
 
 def plane_between(case: CaseVolumes) -> Plane:
@@ -46,13 +32,6 @@ def plane_between(case: CaseVolumes) -> Plane:
     return plane.axis, round((plane.index + far) / 2)
 
 
-def largest_slice(label: Array, axis: int) -> int:
-    """Return the slice across `axis` with the most foreground; the middle one where there is none."""
-    others = tuple(other for other in range(3) if other != axis)
-    areas = (label > 0).sum(axis=others)
-    return int(areas.argmax()) if areas.any() else len(areas) // 2
-
-
 def box_of_labels(case: CaseVolumes) -> Box:
     """Return the box of all labels, with half its size around it, so that small organs in large scans are seen."""
     labels = [*case.propagated, case.annotation, case.fused, case.prediction, case.truth]
@@ -61,7 +40,7 @@ def box_of_labels(case: CaseVolumes) -> Box:
         if label is not None:
             anything |= label > 0
     if not anything.any():
-        return tuple(slice(None) for _ in range(3))
+        return slice(None), slice(None), slice(None)
     sides = []
     for axis, positions in enumerate(np.nonzero(anything)):
         first, last = int(positions.min()), int(positions.max())
@@ -71,4 +50,4 @@ def box_of_labels(case: CaseVolumes) -> Box:
     for plane in case.planes:
         side = sides[plane.axis]
         sides[plane.axis] = slice(min(side.start, plane.index), max(side.stop, plane.index + 1))
-    return tuple(sides)
+    return sides[0], sides[1], sides[2]

@@ -15,8 +15,9 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.metrics import overlap_metrics
 from sparse_annotation_tools.prediction_source import embeddings_behind
 from sparse_annotation_tools.report.case_volumes import CaseVolumes, RawDataset
-from sparse_annotation_tools.report.cuts import box_of_labels, cut, largest_slice, plane_between
+from sparse_annotation_tools.report.cuts import box_of_labels, plane_between
 from sparse_annotation_tools.report.palette import class_colour, new_figure
+from sparse_annotation_tools.report.upright_cut import cut, largest_slice
 
 Array = NDArray[Any]
 Classes = Mapping[str, int]
@@ -134,7 +135,7 @@ def _predicted_panels(case: CaseVolumes) -> list[_Panel]:
     assert shown is not None  # the caller has a prediction
     panels = []
     for axis in (2, 1, 0):
-        index = largest_slice(shown, axis)
+        index = largest_slice(shown > 0, axis)
         title = _VIEW_OF_AXIS[axis]
         panels.append(_panel(case, axis, index, title))
         panels.append(_panel(case, axis, index, title, outlined=case.prediction, truth=case.truth))

@@ -17,9 +17,10 @@ from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.metrics import overlap_metrics
 from sparse_annotation_tools.planes import Plane
 from sparse_annotation_tools.report.case_volumes import CaseVolumes
-from sparse_annotation_tools.report.cuts import box_of_labels, cut, largest_slice, plane_between
+from sparse_annotation_tools.report.cuts import box_of_labels, plane_between
 from sparse_annotation_tools.report.page.volume_files import windowed
 from sparse_annotation_tools.report.palette import OKABE_ITO, class_colour
+from sparse_annotation_tools.report.upright_cut import cut, largest_slice
 from sparse_annotation_tools.upright import VIEW_OF_AXIS
 
 Array = NDArray[Any]
@@ -120,7 +121,7 @@ def _predicted_panels(case: CaseVolumes) -> list[Panel]:
     prediction, truth, wrong = case.prediction, case.truth, case.wrong
     assert prediction is not None  # the caller has looked
     shown = prediction if truth is None or not truth.any() else truth
-    cuts = [(axis, largest_slice(shown, axis)) for axis in (2, 1, 0)]
+    cuts = [(axis, largest_slice(shown > 0, axis)) for axis in (2, 1, 0)]
     panels = [
         Panel(
             name=f"predicted_{VIEW_OF_AXIS[plane[0]]}",

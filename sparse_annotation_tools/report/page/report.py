@@ -298,6 +298,7 @@ def _missing(
         found.append({"part": "truth", "text": text, "command": command})
     if has_predictions and not any(task.doubt for task in tasks):
         text = "Nothing says where the prediction is in doubt, or where the three networks disagree."
-        command = f"{report} -pred {predictions} --networks FOLDER_1 FOLDER_2 FOLDER_3"
+        command = f"rada-predict-networks -i {images} -o networks {options} && "
+        command += f"{report} -pred {predictions} --networks networks/*/"
         found.append({"part": "disagreement", "text": text, "command": command})
     return found
