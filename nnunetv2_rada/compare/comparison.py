@@ -22,7 +22,7 @@ from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
 
 _REFERENCE_TRAINER = f"nnUNetTrainer{REFERENCE}"
-_PROBE_ITERATIONS = 20  # of each of the two epochs that a trainer's speed is measured by
+_PROBE_EPOCHS = 2  # of a run's own length, as validation and checkpoints cost seconds an epoch; the second one counts
 
 
 class _Enough(Exception):  # noqa: N818 (it is no error)
@@ -189,13 +189,12 @@ class Comparison:
         with locked(folder.root, wait=True):
             if trainer in self.speeds():  # measured by another process, since
                 return
-            length = min(_PROBE_ITERATIONS, int(self.settings["num_iterations"]))
-            self.console.line(f"measure the speed of {trainer} over {length} iterations")
+            length = int(self.settings["iterations_per_epoch"])
+            self.console.line(f"measure the speed of {trainer} over {_PROBE_EPOCHS} epochs of {length} iterations")
             (folder.root / "epochs.json").unlink(missing_ok=True)
             shutil.rmtree(folder.results, ignore_errors=True)
             folder.results.mkdir(parents=True)
-            short = {"num_iterations": 2 * length, "iterations_per_epoch": length, "val_iterations_per_epoch": 1}
-            write_json(folder.settings, {**self.settings, **short})
+            write_json(folder.settings, {**self.settings, "num_iterations": _PROBE_EPOCHS * length})
             clock = EpochClock(lambda: cpu_seconds(folder.root))
 
             def on_line(line: str) -> str | None:
@@ -226,7 +225,9 @@ class Comparison:
         reference = own or self.speed(_REFERENCE_TRAINER, DatasetVariant())
         seconds = reference.seconds(device) * int(self.settings["num_iterations"])
         own_speed = self.speed(key.row.trainer_class, key.variant)
-        iterations, length = iterations_of_seconds(seconds, own_speed.seconds(device))
+        iterations, length = iterations_of_seconds(
+            seconds, own_speed.seconds(device), length=int(self.settings["iterations_per_epoch"])
+        )
         self.console.line(f"      {seconds:.0f} seconds, as {REFERENCE} takes: {iterations} iterations")
         return {**settings, "num_iterations": iterations, "iterations_per_epoch": length}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import Any
 
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
-
-if os.name == "posix":
-    import fcntl
+from sparse_annotation_tools.lock import FileLock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +74,8 @@ def locked(folder: Path, *, wait: bool) -> Iterator[bool]:
     Yields:
         Whether it is held; always true after waiting. A process that dies lets go.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.name != "posix":
-        yield True
-        return
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    lock = FileLock(folder / ".lock")
+    try:
+        yield lock.take(wait=wait)
+    finally:
+        lock.release()

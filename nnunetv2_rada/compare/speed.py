@@ -112,12 +112,17 @@ def epoch_length(iterations: int, most: int = 150) -> int:
     return next(length for length in range(limit, 0, -1) if iterations % length == 0)
 
 
-def iterations_of_seconds(seconds: float, speed: float) -> tuple[int, int]:
+def iterations_of_seconds(seconds: float, speed: float, *, length: int) -> tuple[int, int]:
     """Return iterations that take about `seconds`, and iterations per epoch that divide them.
 
-    Between 20 and 40 epochs, the number whose product is nearest; fewer where there are fewer iterations.
+    Args:
+        seconds: the budget.
+        speed: seconds an iteration takes in epochs of `length`.
+        length: iterations per epoch to keep near to, because an epoch costs seconds of its own.
+
+    >>> iterations_of_seconds(1000.0, 2.0, length=35)
+    (504, 36)
     """
     wanted = max(1, round(seconds / speed))
-    choices = [(epochs, round(wanted / epochs)) for epochs in range(min(20, wanted), min(40, wanted) + 1)]
-    epochs, length = min(choices, key=lambda choice: abs(choice[0] * choice[1] - wanted))
-    return epochs * length, length
+    epochs = max(1, round(wanted / length))
+    return epochs * round(wanted / epochs), round(wanted / epochs)
