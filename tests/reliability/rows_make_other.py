@@ -139,7 +139,7 @@ LISTS = table(
     ("negative index", *planes(f"{_HEAD}{CASE},axial,-1\n", "index '-1'; expected one of ... a whole number from 0")),
     ("index with a fraction", *planes(f"{_HEAD}{CASE},axial,5.5\n", "index '5.5'; expected one of")),
     ("index beyond the scan", *planes(f"{_HEAD}{_ALL}{CASE},axial,10\n", "which has axial slices 0 to 9; correct the")),
-    ("index of 400 digits", *planes(f"{_HEAD}{_ALL}{CASE},axial,{'9' * 400}\n", "axial slices 0 to 9; correct the")),
+    ("index of 400 digits", *planes(f"{_HEAD}{_ALL}{CASE},axial,{'9' * 400}\n", "expected one of")),
     ("a case that is not there", *planes(f"{_HEAD}nobody,axial,5\n", "lists case nobody, which is not a labelled")),
     ("a plane twice", *planes(f"{_HEAD}{CASE},axial,5\n{CASE},Axial,5\n", "line 3 lists ... twice; remove one")),
     ("paint off the listed planes", *planes(f"{_HEAD}{CASE},axial,0\n{_ALL}", "off the planes listed in --planes")),
