@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.o is not None:
         write_json(arguments.o, {**evaluation.to_json(), "embeddings": embeddings})
         print(f"written: {arguments.o}")
-    print(f"next: to see them, rada-figure -i IMAGES -gt {arguments.gt} --predictions NAME={arguments.pred} -o FILE.png")
+    folders = f"-gt {arguments.gt} --predictions NAME={arguments.pred}"
+    print(f"next: to see them, rada-figure -i IMAGES {folders} -o FILE.png")
 
 
 def _parser() -> argparse.ArgumentParser:
