@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     session = Session(request, workers=Workers(2))
     with PageServer(session, args.port) as server:
-        print(_welcome(session, server.url, server.server_port), flush=True)
         try:
+            print(_welcome(session, server.url, server.server_port), flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print(_farewell(session))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -156,6 +158,96 @@ def test_paint_is_saved_at_the_voxel_that_was_seen(
     assert sorted(map(tuple, np.argwhere(label == 1).tolist())) == sorted(voxels)
 
 
+def test_from_scans_to_a_dataset_through_reload_and_kill(
+    new_page: Callable[..., Any],
+    annotate: Run,
+    pixels_of: Callable[[Any], NDArray[np.uint8]],
+    problems: list[str],
+    nnunet_folders: Any,
+    tmp_path: Path,
+) -> None:
+    """Paint, undo, finish, see the label carried; reload, kill, start again; make the dataset as the page says."""
+    for case in "ab":
+        write_image(tmp_path / "images" / f"{case}_0000.nii.gz", ball())
+    arguments = (tmp_path / "images", tmp_path / "out", "--label-names", "ball")
+    program, page = annotate(*arguments), new_page()
+    show(page, program)
+    page.locator("#size").fill("18")
+    page.get_by_label("Hide").check()
+
+    for view, index in (("Sagittal", 15), ("Coronal", 13), ("Axial", 9)):
+        go_to(page, view, index)
+        spot = bright_spot(page, pixels_of)
+        picture = pixels_of(page.locator("#viewer"))
+        click_at(page, spot)
+        page.mouse.move(0, 0)
+        saved(page)
+        painted = pixels_of(page.locator("#viewer"))
+        assert (painted != picture).any()
+        page.keyboard.press("Control+z")
+        saved(page)
+        np.testing.assert_array_equal(pixels_of(page.locator("#viewer")), picture)
+        page.keyboard.press("Control+y")
+        saved(page)
+        np.testing.assert_array_equal(pixels_of(page.locator("#viewer")), painted)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#slices button[data-state=done]:has-text('{view} {index}')")
+
+    page.wait_for_selector("#preview-state[data-state=ready]", timeout=180_000)
+    go_to_look(page, "Axial", 7)
+    without = pixels_of(page.locator("#viewer"))
+    with page.expect_response("**/api/layer*"):
+        page.get_by_label("From all finished slices").check()
+    page.wait_for_timeout(500)
+    assert (pixels_of(page.locator("#viewer")) != without).mean() > 0.02
+
+    go_to(page, "Axial", 4)
+    click_at(page, (400, 290))  # about the middle
+    saved(page)
+    before = shown_slices(page)
+    assert "Axial 4 begun" in before
+
+    page.reload()
+    page.wait_for_selector(READY)
+    assert shown_slices(page) == before
+
+    second = new_page()
+    second.goto(program.url)
+    second.get_by_text("open in another tab").wait_for()
+    second.close()
+    refused = subprocess.run(program.words, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "is being annotated already" in refused.stderr
+
+    program.kill()
+    page.get_by_text("rada-annotate has ended").wait_for()
+    assert not page.locator("#done").is_enabled()
+    problems.clear()  # of the browser: a tab was refused, and then nobody answered
+
+    show(page, annotate(*arguments))
+    page.locator("#scans button").first.click()
+    assert shown_slices(page) == before
+
+    page.click("#finish-button")
+    words = shlex.split(page.locator("#command").input_value())
+    code = "import sys; from sparse_annotation_tools.cli.make_sparse_dataset import main; sys.exit(main())"
+    more = ["--encoder", "random", "--encoder-seed", "0", "-np", "1"]
+    command = [sys.executable, "-c", code, *words[1:], *more]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    cases = json.loads((nnunet_folders.raw / "Dataset101_Annotated" / "rada" / "cases.json").read_text())
+    assert [(each["view"], each["index"]) for each in cases["cases"]["a"]["slices"]] == [
+        ("axial", 9),
+        ("coronal", 13),
+        ("sagittal", 15),
+    ]
+    assert not cases["cases"]["b"]["labelled"]
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "labels" / "a.nii.gz")))
+    inside = (ball() > 150)[9]
+    painted = label[9] == 1
+    assert 2 * (inside & painted).sum() / (inside.sum() + painted.sum()) > 0.8
+
+
 def go_to_look(page: Any, view: str, index: int) -> None:
     """Show a slice that is not chosen."""
     page.get_by_role("radio", name=view, exact=True).check(force=True)
@@ -200,3 +292,33 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(page: Any, annotat
     page.locator("#pointer").focus()
     page.keyboard.press("ArrowUp")
     assert page.locator("#slice-state").inner_text() == "not chosen"
+
+
+def test_zoom_keeps_what_is_under_the_mouse(
+    page: Any, annotate: Run, pixels_of: Callable[[Any], NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    """Ctrl and the wheel zoom around the mouse, dragging with Alt moves the picture along, and Reset undoes both."""
+    scan = np.linspace(0, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32)
+    scan[9, 6, 20] = 100
+    write_image(tmp_path / "images" / "a_0000.nii.gz", scan)
+    show(page, annotate(tmp_path / "images", tmp_path / "out"))
+    page.locator("#window").fill("1")
+    go_to(page, "Axial", 9)
+    before = bright_spot(page, pixels_of)
+    box = page.locator("#pointer").bounding_box()
+    page.mouse.move(box["x"] + before[0], box["y"] + before[1])
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    np.testing.assert_allclose(bright_spot(page, pixels_of), before, atol=6)
+    page.mouse.move(box["x"] + before[0], box["y"] + before[1])
+    page.keyboard.down("Alt")
+    page.mouse.down()
+    page.mouse.move(box["x"] + before[0] - 80, box["y"] + before[1] + 50, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Alt")
+    np.testing.assert_allclose(bright_spot(page, pixels_of), (before[0] - 80, before[1] + 50), atol=6)
+    page.click("#reset")
+    page.locator("#window").fill("1")
+    np.testing.assert_allclose(bright_spot(page, pixels_of), before, atol=2)

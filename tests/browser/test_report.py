@@ -111,6 +111,7 @@ def test_layers_switch(new_page: Callable[..., Page], report: Path, pixels_of: P
     canvas = open_case(page, report, "phantom_test_00")
 
     def picture() -> Any:
+        canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")  # away from the header that stays on top
         page.wait_for_timeout(50)
         return pixels_of(canvas).astype(int)
 
