@@ -30,7 +30,7 @@ _BITS_OF_DATATYPE = {
 _SMALLEST_SLOPE, _LARGEST_SLOPE = 1e-12, 1e12
 _TOLERANCE = 1e-3  # of a voxel, and of the numbers themselves
 
-_NUMBER = rb"[-+]?[\d.]{1,40}(?:[eE][-+]?\d{1,4})?"
+_NUMBER = rb"[-+]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
 _VECTOR = rb"\(" + _NUMBER + rb"(?:, *" + _NUMBER + rb")*\)"
 _NUMBERS = re.compile(rb"(?:(?:none|nan|" + _NUMBER + rb"|" + _VECTOR + rb")(?: +|$))*")
 _NUMERIC_FIELDS = {
@@ -40,6 +40,8 @@ _NUMERIC_FIELDS = {
     b"Rotation", b"Orientation", b"CenterOfRotation", b"HeaderSize", b"CompressedDataSize",
     b"ElementNumberOfChannels",  # .mha
 }  # fmt: skip
+_LONGEST_FIELD = 200  # characters of a field's name
+_ONE_PER_AXIS = {b"DimSize", b"ElementSpacing", b"ElementSize", b"Offset", b"Position", b"Origin", b"CenterOfRotation"}
 
 
 def check_format(path: Path) -> None:
@@ -155,6 +157,10 @@ def _check_nrrd(path: Path) -> None:
     header, blank, body = start.partition(b"\n\n")
     if b"\r\n\r\n" in start[: len(header) + 4]:
         header, blank, body = start.partition(b"\r\n\r\n")
+    for line in header.splitlines()[1:]:
+        field, colon, _ = line.partition(b":")
+        if line and not line.startswith(b"#") and (not colon or len(field) > _LONGEST_FIELD):  # ends the process
+            raise UserError(f"{path} has a line {line[:60]!r} in its header, which says nothing; {_MEND}")
     fields = _fields(path, header, b":")
     detached = b"data file" in fields or b"datafile" in fields
     if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz") and not detached and blank and body[:2] != b"\x1f\x8b":
@@ -167,10 +173,16 @@ def _check_mha(path: Path) -> None:
     if header is None:
         return
     fields = _fields(path, header[0], b"=")
-    for name in (b"CompressedData", b"BinaryData"):
-        if fields.get(name, b"True").lower() not in (b"true", b"false"):
+    for name in (b"CompressedData", b"BinaryData", b"BinaryDataByteOrderMSB", b"ElementByteOrderMSB"):
+        if fields.get(name, b"True") not in (b"True", b"False"):
             raise UserError(f"{path} has {name.decode()} = {fields[name]!r}, expected True or False; {_MEND}")
-    if fields.get(b"CompressedData", b"False").lower() == b"false":
+    rank = fields.get(b"NDims", b"3")
+    for name in _ONE_PER_AXIS & fields.keys():
+        if rank.isdigit() and len(fields[name].split()) != int(rank):
+            raise UserError(
+                f"{path} says {name.decode()} is {fields[name][:60]!r}, expected {int(rank)} numbers; {_MEND}"
+            )
+    if fields.get(b"CompressedData", b"False") == b"False":
         return
     try:
         size = int(fields[b"CompressedDataSize"])  # without it, ITK unpacks nothing

@@ -78,7 +78,12 @@ def test_a_whole_file_is_read(image: sitk.Image, tmp_path: Path, suffix: str, co
         (".nii", put("f", 80, 3e38, 3e38, 3e38), "expected 1e-06 to 1e\\+06"),
         (".nrrd", swap(b"(-7.25,", b"(-7\xb125,"), "expected numbers"),
         (".nrrd", swap(b"(-7.25,", b"(-7.25" + b"9" * 5000 + b","), "expected numbers"),  # ends the process in ITK
+        (".nrrd", swap(b"(-7.25,", b"(-7.2.5,"), "expected numbers"),
+        (".nrrd", swap(b"encoding: raw", b"encoding: raw\n" + b"9" * 5000), "which says nothing"),
+        (".nrrd", swap(b"encoding: raw", b"9" * 5000 + b"encoding: raw"), "which says nothing"),  # this one, too
         (".nrrd", swap(b"encoding: raw", b"encoding: gzip"), "are to be packed and are not"),
+        (".mha", swap(b"Offset = ", b"Offset = 1\nOldOffset = "), "expected 3 numbers"),
+        (".mha", swap(b"ByteOrderMSB = False", b"ByteOrderMSB = true"), "expected True or False"),
         (".mha", swap(b"Offset = ", b"Offset = 1 2\nOffset = "), "says twice"),
         (".mha", swap(b"CompressedData = False", b"CompressedData = True\x80"), "expected True or False"),
         (".mha", swap(b"CompressedData = False", b"CompressedData = True"), "cannot be unpacked"),
