@@ -132,7 +132,7 @@ def _check_nifti_header(path: Path, file: IO[bytes]) -> None:
             continue
         if magic not in (b"n+1\0", b"n+2\0"):
             raise UserError(f"{path} has the magic number {magic!r}, expected that of a NIfTI file, n+1; {_MEND}")
-        if offset != 0 and not size + 4 <= offset < 2**40:
+        if not size + 4 <= offset < 2**40:  # where it says 0, ITK takes the four bytes behind the header for voxels
             raise UserError(f"{path} says that its voxels begin at byte {offset:g}, within its header; {_MEND}")
         # ITK takes a very small slope for none; NaN and infinity mean something else to every reader.
         if 0 < abs(slope) < _SMALLEST_SLOPE or not (abs(slope) <= _LARGEST_SLOPE >= abs(intercept)):

@@ -12,7 +12,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
 _TYPES = {
@@ -33,11 +32,7 @@ def nifti(path: Path) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """
     with np.errstate(all="ignore"):
         image: Any = nibabel.load(path)
-        voxels = image.dataobj
-        if voxels.offset == 0:  # NIfTI's own library takes them to follow the header, nibabel to be it
-            follow = int(image.header["sizeof_hdr"]) + 4
-            voxels = ArrayProxy(path, (image.shape, image.get_data_dtype(), follow, voxels.slope, voxels.inter))
-        array = np.nan_to_num(np.asarray(voxels), nan=0, posinf=0, neginf=0)
+        array = np.nan_to_num(np.asarray(image.dataobj), nan=0, posinf=0, neginf=0)
         scale = {1: 1000.0, 3: 0.001}.get(int(image.header["xyzt_units"]) & 7, 1.0)  # to mm
         described = [image.affine] if image.header["sform_code"] <= 0 and image.header["qform_code"] <= 0 else []
         for code, read in (

@@ -68,6 +68,7 @@ def test_a_whole_file_is_read(image: sitk.Image, tmp_path: Path, suffix: str, co
     [
         (".nii", put("B", 344, 0), "magic number"),
         (".nii", put("f", 108, 348.0), "begin at byte 348"),
+        (".nii", put("f", 108, 0.0), "begin at byte 0"),
         (".nii", put("f", 112, 1e-30), "multiplied by 1e-30"),
         (".nii", put("f", 116, float("nan")), "plus nan"),
         (".nii", put("h", 46, 0), "cannot be read as a volume .*0"),
