@@ -151,10 +151,12 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_p
             f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30000 30000 30000\nencoding: {encoding}\n\n".encode()
             + pack(bytes(100))
         )
+        voxels = zlib.compress(bytes(100)) if packed else bytes(100)
         (tmp_path / "a.mha").write_bytes(
             f"ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = {packed}\n"
-            "DimSize = 30000 30000 30000\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode()
-            + (zlib.compress(bytes(100)) if packed else bytes(100))
+            f"CompressedDataSize = {len(voxels)}\nDimSize = 30000 30000 30000\nElementType = MET_UCHAR\n"
+            "ElementDataFile = LOCAL\n".encode()
+            + voxels
         )
         for name in ("a.nrrd", "a.mha"):
             with pytest.raises(UserError, match="is cut off: its header promises 27000000000000 bytes of voxels, and "):
