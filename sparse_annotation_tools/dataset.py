@@ -25,6 +25,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fingerprint import FILE_NAME as FINGERPRINT
 from sparse_annotation_tools.fingerprint import make_fingerprint
 from sparse_annotation_tools.inspection import InspectedCase, LabelRules, inspect_test_case, inspect_training_case
+from sparse_annotation_tools.lock import only_writer
 from sparse_annotation_tools.parallel import import_ahead, run_in_processes
 from sparse_annotation_tools.planes import Plane, read_planes_file
 from sparse_annotation_tools.propagation import PropagationSettings, propagate
@@ -68,7 +69,7 @@ def make_dataset(
         The content of `cases.json`.
 
     Raises:
-        UserError: the request or an input is unfit; nothing has been written then.
+        UserError: the request or an input is unfit, or another run makes this dataset; nothing has been written then.
     """
     check_request(request)
     inputs = _collect(request)
@@ -96,6 +97,19 @@ def _make(
         warn(message)
     _check_together(request, cases, test, warn)
     plan = _plan(request, cases, test)
+    with only_writer(request.folder):
+        return _write(request, plan, cases, {files: test[files.case] for files in inputs.test}, embed, warn, propagate)
+
+
+def _write(
+    request: DatasetRequest,
+    plan: CasesFile,
+    cases: Sequence[InspectedCase],
+    test: Mapping[CaseFiles, Any],
+    embed: Callable[[Path], None],
+    warn: Callable[[str], None],
+    propagate: Propagate,
+) -> CasesFile:
     state = DatasetState(folder=request.folder)
     if not state.open(plan, overwrite=request.overwrite, update=request.update):
         if all(path.is_file() for path in expected_files(request.folder, plan)):
@@ -107,7 +121,7 @@ def _make(
         state.begin(plan)
     propagated = {case.files.case: _propagated_files(request, state, case, plan) for case in cases}
     _propagate_slices(request, state, cases, propagated, propagate)
-    _write_cases(request, state, cases, propagated, {files: test[files.case] for files in inputs.test})
+    _write_cases(request, state, cases, propagated, test)
     write_dataset_json(request.folder, plan, MODALITIES[request.modality])
     _write_fingerprint(request, cases)
     write_rada_records(request.folder, plan)

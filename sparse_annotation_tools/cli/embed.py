@@ -27,11 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     options = options_from_arguments(args)
 
+    from sparse_annotation_tools.lock import only_writer
     from sparse_annotation_tools.prompts import embed_dataset
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
 
     folder = raw_dataset_folder(args.dataset)
-    embed_dataset(folder, options)
+    with only_writer(folder):
+        embed_dataset(folder, options)
     if options.encoder == "none":
         print(f"{folder.name} stores no embeddings")
     else:
