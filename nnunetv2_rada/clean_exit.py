@@ -33,5 +33,6 @@ def ends_cleanly(hook: Callable[P, R]) -> Callable[P, R]:
 
 
 def _stop(trainer: Any, message: str) -> None:
-    print(f"{type(trainer).__name__}: error: {message}", file=sys.stderr, flush=True)
+    kind = trainer if isinstance(trainer, type) else type(trainer)
+    print(f"{kind.__name__}: error: {message}", file=sys.stderr, flush=True)
     raise SystemExit(2)

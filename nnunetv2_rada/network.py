@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nnunetv2_rada.clean_exit import ends_cleanly
 from nnunetv2_rada.method.base import Method
+from sparse_annotation_tools.errors import UserError
 
 
 class MethodNetwork(nn.Module):
@@ -30,7 +32,31 @@ class MethodNetwork(nn.Module):
         """Return the weights and buffers of the method's networks."""
         return self.method.networks.state_dict(*args, **kwargs)
 
+    @ends_cleanly
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load what `state_dict` returned."""
+        """Load what `state_dict` returned.
+
+        Weights of other networks, such as for another number of classes, end the command with one line: prediction
+        calls this without any of our code around it.
+        """
+        if strict and (difference := _difference(state_dict, self.state_dict())):
+            raise UserError(
+                f"the checkpoint is of other networks ({difference}): of another number of classes or channels, or of "
+                "another trainer or settings; give a checkpoint of this dataset and trainer"
+            )
         self.has_loaded_weights = True
         return self.method.networks.load_state_dict(state_dict, strict=strict, assign=assign)
+
+
+def _difference(loaded: Any, own: dict[str, Any]) -> str:
+    """Say in words where weights are of other networks; empty if they are not."""
+    for name in own:
+        if name not in loaded:
+            return f"{name} is not in it"
+        if loaded[name].shape != own[name].shape:
+            return f"{name} is {_sides(loaded[name])} there, {_sides(own[name])} here"
+    return next((f"{name} is only in it" for name in loaded if name not in own), "")
+
+
+def _sides(weight: Tensor) -> str:
+    return "x".join(map(str, weight.shape)) or "one number"

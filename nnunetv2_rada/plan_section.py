@@ -55,6 +55,21 @@ class PlanSection:
         """Read a section that was stored in plans.json."""
         return cls(**{**content, "config": Config.from_json(content["config"], source="plans.json")})
 
+    @classmethod
+    def of_model(cls, configuration: dict[str, Any]) -> PlanSection:
+        """Return the section of a trained model's configuration.
+
+        Raises:
+            UserError: there is none, or none of ours.
+        """
+        try:
+            return cls.from_json(configuration["rada"])
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"the model's plans.json has no readable rada section ({error!r}), from which its networks are built; "
+                "put back the plans.json that the training wrote beside the fold folders, or train again"
+            ) from None
+
 
 def training_patch(planned: Sequence[int], max_voxels: int, multiples: Sequence[int] | None = None) -> list[int]:
     """Scale nnU-Net's planned patch to at most `max_voxels`, by one factor, then round each side to a multiple.

@@ -49,6 +49,7 @@ from nnunetv2_rada.plan_section import (
 )
 from nnunetv2_rada.planned_backbone import patch_multiples, planned_backbones
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS, CasesFile
 
 _BATCH_TENSORS = ("image", "label", "distance", "annotation", "plane", "confidence")
@@ -74,6 +75,10 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own signature)
     ) -> None:
+        if not nnUNet_results.is_set():
+            raise UserError(
+                "nnUNet_results is not set, and the model is written there; type: export nnUNet_results=DIR"
+            )
         manager = PlansManager(plans)
         planned = manager.get_configuration(configuration)
         if len(planned.patch_size) != 3 or planned.previous_stage_name is not None:
@@ -117,12 +122,14 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         self.save_every = 1
         self.curves = Curves(self.logger.local_logger.my_fantastic_logging)
         self.progress = EpochProgress(self.config.checkpoint_minutes)
+        self.lock = FileLock(Path(self.output_folder) / ".lock")
         self.has_weights_of_its_own = False
         """Whether a checkpoint was loaded; the embeddings in its networks are then the run's."""
         self.labelled_training_cases: Sequence[str] = ()
         """Of this fold; known when the loaders are made."""
 
     @classmethod
+    @ends_cleanly
     def build_network_architecture(
         cls,
         plans_manager: PlansManager,
@@ -132,7 +139,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
         """Build the method's networks from plans.json alone, as prediction must."""
-        section = PlanSection.from_json(configuration_manager.configuration["rada"])
+        section = PlanSection.of_model(configuration_manager.configuration)
         method = make_method(
             section.config,
             in_channels=num_input_channels,
@@ -269,6 +276,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
                 f"{self.output_folder_base} was trained with other embeddings ({changed_embeddings}); "
                 "make the former again with rada-embed, or move the folder or set another nnUNet_results"
             )
+        if self.local_rank == 0:  # for all ranks of a training
+            self.lock.take_or_refuse(Path(self.output_folder))
         super().on_train_start()
         if self.prompts is not None and not self.has_weights_of_its_own:  # after -pretrained_weights, which have others
             text, image = pooled_embeddings(
@@ -376,6 +385,11 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         super().on_epoch_end()
         if self.local_rank == 0:
             self.curves.write(Path(self.output_folder))
+
+    def on_train_end(self) -> None:
+        """Let others train in this folder."""
+        super().on_train_end()
+        self.lock.release()
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------
 

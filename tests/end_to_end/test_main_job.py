@@ -48,7 +48,10 @@ def test_final_validation_covers_labelled_cases_only(workspace: Workspace, train
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, trained: str) -> None:
-    """SIGKILL in the middle of an epoch, then --c: every loss and every weight is what the undisturbed run got."""
+    """SIGKILL in the middle of an epoch, then --c: every loss and every weight is what the undisturbed run got.
+
+    While the first training is at work, a second one in its folder is refused.
+    """
     results = workspace.root / "killed"
     results.mkdir()
     latest = results / MODEL / "fold_0" / "checkpoint_latest.pth"
@@ -61,9 +64,12 @@ def test_a_killed_training_goes_on_to_the_same_weights(workspace: Workspace, tra
         deadline = time.monotonic() + 300
         while not latest.is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGSTOP)
+        second = workspace.train("--c", nnUNet_results=str(results), status=2)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert latest.is_file(), (workspace.root / "killed.log").read_text()
+    assert f"is being written by process {process.pid}" in second
     assert not (latest.parent / "checkpoint_final.pth").exists()
     left = torch.load(latest, weights_only=False)
     assert left["current_epoch"] == 0

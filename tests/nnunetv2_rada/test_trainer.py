@@ -13,6 +13,7 @@ from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
+from sparse_annotation_tools.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS
 
 
@@ -64,6 +65,24 @@ def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
         trainer.train_step(loaded(7))
     assert stopped.value.code == 2
     assert "the loss of axial is nan at iteration 7" in capsys.readouterr().err
+
+
+def test_a_second_training_in_one_folder_is_refused(tmp_path, capsys):
+    """One line, status 2, before nnU-Net writes anything; a rank that is not the first one takes no lock."""
+    (tmp_path / "fold_0").mkdir()
+    trainer = make_trainer(OneLoss(), folder=tmp_path / "fold_0")
+    trainer.stored, trainer.lock = None, FileLock(tmp_path / "fold_0" / ".lock")
+    first = FileLock(trainer.lock.path)
+    assert first.take()
+    with pytest.raises(SystemExit, match="2"):
+        trainer.on_train_start()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fold_0 is being written by process" in line
+    assert [path.name for path in (tmp_path / "fold_0").iterdir()] == [".lock"]
+    trainer.local_rank = 1
+    with pytest.raises(AttributeError):  # past the lock, in nnU-Net's own part
+        trainer.on_train_start()
+    first.release()
 
 
 def test_an_unfinished_epoch_is_logged_anew():
