@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reliability.row import Row
 from reliability.rows import ROWS
+from reliability.rows_training import TRAINING, Pointer
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- rows: begin -->", "<!-- rows: end -->"
@@ -27,18 +28,35 @@ def tables(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
+def pointed(rows: Sequence[Pointer]) -> str:
+    """Return the part about training and prediction, whose tests lie elsewhere."""
+    parts = [
+        "### Training and prediction",
+        f"{len(rows)} rows, each refused with status 2 by a test beside its subject.",
+    ]
+    for group, of_group in groupby(rows, key=lambda row: row.group):
+        lines = [f"| {group} | what it says | test |", "|---|---|---|"]
+        lines += [f"| {_cell(row.name)} | `{_cell(row.says)}` | {_link(row)} |" for row in of_group]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
 def document() -> str:
     """Return the whole document, with the tables as the rows make them."""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n\n{tables(ROWS)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables(ROWS)}\n\n{pointed(TRAINING)}\n\n{END}{after}"
 
 
 def _line(row: Row) -> str:
     says = " ... ".join(part for part in (row.prints, row.says) if part)
     quoted = f"`{says}`" if says else ""
     return f"| {_cell(row.name)} | {row.status} | {_cell('; '.join(part for part in (row.result, quoted) if part))} |"
+
+
+def _link(row: Pointer) -> str:
+    return f"[{row.function.removeprefix('test_').replace('_', ' ')}](../tests/{row.file})"
 
 
 def _cell(text: str) -> str:

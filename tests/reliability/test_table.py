@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from reliability.commands import COMMANDS
 from reliability.place import Place, changes, content_of
 from reliability.row import Row, holds
 from reliability.rows import ROWS
+from reliability.rows_training import TRAINING, Pointer
 from reliability.table import DOCUMENT, document
 
 PARAMETERS = [pytest.param(row, id=row.id, marks=[pytest.mark.slow] if row.slow else []) for row in ROWS]
@@ -50,6 +52,13 @@ def test_at_least_120_bad_inputs_are_refused() -> None:
     """What is fine by design does not count, and says what comes out."""
     assert sum(row.status == 2 for row in ROWS) >= 120
     assert [row.id for row in ROWS if row.status == 0 and not (row.result and row.right)] == []
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.group}: {row.name}") for row in TRAINING])
+def test_a_row_that_points_elsewhere_points_at_a_test(row: Pointer) -> None:
+    """The file and the function are there."""
+    path = Path(__file__).resolve().parents[1] / row.file
+    assert f"def {row.function}(" in path.read_text(encoding="utf-8")
 
 
 def test_every_row_has_its_own_name() -> None:
