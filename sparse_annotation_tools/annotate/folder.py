@@ -7,7 +7,6 @@ are made from it. A label map that somebody else wrote is taken over as paint, n
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -16,11 +15,12 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint, slice_from_json, slice_to_json
 from sparse_annotation_tools.atomic import atomic_path, write_json, write_text
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.lock import FileLock
 from sparse_annotation_tools.sources import CaseFiles
 from sparse_annotation_tools.suggestion_files import SUGGESTED
 from sparse_annotation_tools.volumes import FILE_ENDING, Geometry, sha256_of_file, write_label
@@ -68,7 +68,7 @@ class OutputFolder:
 
     root: Path
     records: dict[str, Record] = field(default_factory=dict)
-    _lock: IO[str] | None = None
+    _lock: FileLock | None = None
 
     @property
     def labels(self) -> Path:
@@ -95,27 +95,18 @@ class OutputFolder:
         Raises:
             UserError: another process has the folder.
         """
-        path = self.root / "annotate" / "lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system takes it back when the process ends
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            file.close()
+        lock = FileLock(self.root / "annotate" / "lock")
+        if not lock.take():
             raise UserError(
-                f"{self.root} is being annotated already, {holder}; go on in its page, or end it with Ctrl-C first"
-            ) from None
-        file.truncate(0)
-        file.write(f"by process {os.getpid()}")
-        file.flush()
-        self._lock = file
+                f"{self.root} is being annotated already, by {lock.holder()}; go on in its page, "
+                "or end it with Ctrl-C first"
+            )
+        self._lock = lock
 
     def unlock(self) -> None:
         """Let other processes in."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def settings(self) -> dict[str, Any] | None:
