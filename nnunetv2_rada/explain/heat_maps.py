@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from nnunetv2_rada.explain.grad_cam import grad_cam
 from nnunetv2_rada.trained_model import method_of
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.volumes import Geometry
+from sparse_annotation_tools.volumes import Geometry, write_image
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -73,13 +72,12 @@ def heat_maps(predictor: nnUNetPredictor, files: Sequence[str], *, value: int, l
 
 
 def write_heat(path: Path, heat: NDArray[np.float32], geometry: Geometry) -> None:
-    """Write a map [z, y, x] as float32 on a scan's grid, atomically."""
+    """Write a map [z, y, x] as float32 on a scan's grid, atomically and whole."""
     image = sitk.GetImageFromArray(heat.astype(np.float32, copy=False))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), True)
+    write_image(path, image)
 
 
 def _on_scan(predictor: nnUNetPredictor, heat: NDArray[np.float32], properties: dict[str, Any]) -> NDArray[np.float32]:
