@@ -22,6 +22,7 @@ TRAINERS_WITHOUT_PROMPTS = (
     "nnUNetTrainerStock",
     "nnUNetTrainerSupervised",
     "nnUNetTrainerDeSCO",
+    "nnUNetTrainerDeSCO_AxialSagittal",
     "nnUNetTrainerMT",
     "nnUNetTrainerUAMT",
     "nnUNetTrainerCPS",

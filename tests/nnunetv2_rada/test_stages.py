@@ -187,7 +187,7 @@ def test_a_command_of_another_environment_is_not_taken(monkeypatch: pytest.Monke
 
 def test_the_clock_shows_minutes_and_seconds() -> None:
     """Seconds are rounded and carried."""
-    assert [clock(seconds) for seconds in (0, 9.4, 59.6, 3600)] == ["0:00", "0:09", "1:00", "60:00"]
+    assert [clock(seconds) for seconds in (0, 9.4, 59.6, 3600)] == ["0:00", "0:09", "1:00", "1:00:00"]
 
 
 def _wait_for(path: Path) -> None:

@@ -252,7 +252,7 @@ def test_mistakes_come_up_before_a_dataset_is_made(clip_file: Path, tmp_path: Pa
         check(replace(options, clip_weights=str(half)))
     with pytest.raises(UserError, match="needs the modality"):
         check(replace(options, prompt="modality"))
-    with pytest.raises(UserError, match="nowhere not found"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         check(EmbeddingOptions(encoder="precomputed", precomputed_file=Path("nowhere")))
     check(EmbeddingOptions(encoder="none"))
 

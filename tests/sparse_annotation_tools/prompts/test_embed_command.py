@@ -116,6 +116,7 @@ def test_every_unfit_weight_file_is_one_line_and_status_2(
             message = "does not exist"
             if fault == "a folder":
                 path.mkdir()
+                message = "is a folder"
     files = {"clip": clip_file, "alpha": ALPHA_FILE, role: path}
     argv = ["--clip-weights", str(files["clip"]), "--alpha-weights", str(files["alpha"]), *expected]
     assert main(["-d", "101", "--encoder", "alpha-clip", *argv]) == 2
@@ -147,7 +148,7 @@ def test_none_removes_the_embeddings(dataset: Path) -> None:
     [
         (["-d", "7", "--encoder", "none"], "no Dataset007_*"),
         (["-d", "101", "--encoder", "random"], "--encoder-seed"),
-        (["-d", "101", "--encoder", "precomputed", "--precomputed-file", "nowhere"], "nowhere not found"),
+        (["-d", "101", "--encoder", "precomputed", "--precomputed-file", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
