@@ -19,6 +19,7 @@ from nnunetv2_rada.stages import Console, Stage, run_command, run_stages
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.progress import clock
 
 DATASET_ID = 1
@@ -182,11 +183,18 @@ def open_folder(root: Path, settings: DemoSettings, *, overwrite: bool) -> DemoF
         folder.clear()
         is_demo = False
     wanted = json.loads(json.dumps(asdict(settings)))
-    if is_demo and json.loads(folder.settings_file.read_text(encoding="utf-8")) != wanted:
+    if is_demo and _stored_settings(folder.settings_file) != wanted:
         raise UserError(f"{folder.root} holds a demo made with other settings; give --overwrite or another -o")
     write_json(folder.settings_file, wanted)
     write_json(Path(folder.environment()["RADA_CONFIG"]), settings.rada_config())
     return folder
+
+
+def _stored_settings(path: Path) -> Any:
+    try:
+        return load_json(path)
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON; give --overwrite, or another -o") from None
 
 
 def demo_stages(folder: DemoFolder, settings: DemoSettings, device: str, console: Console) -> list[Stage]:

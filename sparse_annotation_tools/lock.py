@@ -110,10 +110,12 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _release(descriptor: int) -> None:
-    with suppress(OSError):
-        if _is_at(descriptor, _held[descriptor]):
-            _held[descriptor].unlink()  # while it is held: whoever waits for it looks whether the file is still there
-    _close(descriptor)
+    try:
+        with suppress(OSError):
+            if _is_at(descriptor, _held[descriptor]):
+                _held[descriptor].unlink()  # while it is held: who waits for it looks whether the file is still there
+    finally:
+        _close(descriptor)
 
 
 def _close(descriptor: int) -> None:

@@ -100,17 +100,25 @@ class Session:
         self.images = request.images
         self.folder = OutputFolder(root=request.output)
         self.folder.lock()
-        self.classes, self.channel = self._settings(request)
-        self.folder.load(self.scans)
-        for line in adopt(self.folder, self.scans, self.class_values):
-            tell(line)
-        self.folder.write_settings(self.classes, self.channel)
+        try:
+            self._take_up(request, tell)
+        except BaseException:
+            self.folder.unlock()
+            raise
         self._workers = workers
         self._propagate = propagate
         self._lock = threading.RLock()
         self._open: OpenScan | None = None
         self.changed = threading.Condition()
         self._page: str | None = None
+
+    def _take_up(self, request: AnnotationRequest, tell: Callable[[str], None]) -> None:
+        """Go on from what lies in the output folder; finish what a killed program left."""
+        self.classes, self.channel = self._settings(request)
+        self.folder.load(self.scans)
+        for line in adopt(self.folder, self.scans, self.class_values):
+            tell(line)
+        self.folder.write_settings(self.classes, self.channel)
         for case, record in list(self.folder.records.items()):
             if not self.folder.is_exported(case):
                 geometry = read_geometry(self.scans[case].images[0])

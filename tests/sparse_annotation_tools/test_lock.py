@@ -63,7 +63,10 @@ def test_a_forked_process_does_not_hold_its_parents_lock(tmp_path: Path) -> None
     with holder(tmp_path / "lock", "fork") as (process, child):
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert FileLock(tmp_path / "lock").take()
+        lock, deadline = FileLock(tmp_path / "lock"), time.monotonic() + 30
+        while not (taken := lock.take()) and time.monotonic() < deadline:  # the child may just have begun
+            time.sleep(0.05)
+        assert taken
         os.kill(child, signal.SIGKILL)
 
 
