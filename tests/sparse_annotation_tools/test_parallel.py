@@ -110,7 +110,7 @@ def has_imported(module: str) -> bool:
 
 
 def test_processes_import_a_module_ahead() -> None:
-    """Those that work later, not this one (one of them may be done with a module as small as this before others start)."""
+    """Those that work later, not this one; one of them may have imported so small a module before others start."""
     module = "this"
     assert module not in sys.modules
     with import_ahead(module, processes=2):
