@@ -93,6 +93,11 @@ def is_running(process: int) -> bool:
         return False
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to commands in the background, such as a run of all tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_process_outlives_the_command(tmp_path: Path, how: signal.Signals, status: int) -> None:
@@ -101,7 +106,7 @@ def test_no_process_outlives_the_command(tmp_path: Path, how: signal.Signals, st
     words = [sys.executable, "-m", "sparse_annotation_tools.cli.annotate", "-i", str(tmp_path / "images"), "-o"]
     words.append(str(tmp_path / "out"))
     for _ in range(2):  # the second finds the folder free
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c)
         assert process.stdout is not None
         assert any("http://127.0.0.1:" in line for line in process.stdout)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
