@@ -25,6 +25,7 @@ def killed(tries: Path, number: int) -> int:
     left = sorted((tries / str(number)).glob("*"))
     if left:
         left[0].unlink()
+        time.sleep(0.5)  # for what is done elsewhere to be answered
         os.kill(os.getpid(), signal.SIGKILL)
     with (tries / "done").open("a") as done:
         done.write(f"{number} {os.getpid()}\n")
@@ -94,7 +95,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(tries: Path) -> None:
     run_in_processes(killed, arguments, names="abcdef", processes=2, description="counting")
     done = [line.split()[0] for line in (tries / "done").read_text().splitlines()]
     assert set(done) == set("012345")
-    assert len(done) < 2 * 6  # those whose answers were under way may be among them
+    assert len(done) <= 7  # one may have been under way
 
 
 def test_a_users_mistake_comes_through() -> None:
