@@ -97,11 +97,11 @@ def test_names_are_text_whatever_they_hold(page: Page, report: Path) -> None:
 
     # And the way on, and back: title, focus and viewer go along.
     page.get_by_role("link", name="Next").click()
+    page.wait_for_function("document.title === 'phantom_test_00: report'")  # the canvas before is ready until then
     page.wait_for_selector("#canvas[data-ready]", timeout=VIEWER_MS)
-    assert page.title() == "phantom_test_00: report"
     assert page.evaluate("document.activeElement.id") == "case-title"
     page.get_by_role("link", name="All cases").click()
-    assert page.locator("#overview").is_visible()
+    page.wait_for_selector("#overview", state="visible")
     assert page.locator("canvas").count() == 0
 
 
