@@ -66,7 +66,7 @@ TRAINING = [
         (
             "a cascade stage",
             "is 2-D or a cascade stage, but RADA trains whole 3-D networks; give 3d_fullres or",
-            "end_to_end/test_nnunet_integration.py::test_a_low_resolution_configuration_trains_for_a_cascade",
+            "end_to_end/test_nnunet_trainings.py::test_a_low_resolution_configuration_trains_for_a_cascade",
         ),
     ),
     *_pointers(
