@@ -3,8 +3,8 @@
 
 // Dark enough on white, told apart by colour-blind readers; dashes repeat the message for prints without colour.
 const LINE_STYLES = [
-  { colour: "#0072B2", dash: "" }, { colour: "#D55E00", dash: "7 3" }, { colour: "#007A5A", dash: "2 3" },
-  { colour: "#8C4A73", dash: "9 3 2 3" }, { colour: "#5B6770", dash: "12 4" },
+  { colour: "#0072B2", dash: "" }, { colour: "#D55E00", dash: "7 3" }, { colour: "#17222D", dash: "2 3" },
+  { colour: "#606060", dash: "9 3 2 3" }, { colour: "#603000", dash: "12 4" },
 ];
 
 const DOT_LEVELS = [0, 1, -1, 2, -2, 3, -3]; // dots that would cover each other are spread upwards and downwards
