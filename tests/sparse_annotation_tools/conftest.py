@@ -33,7 +33,7 @@ def copy_slice(
     return np.ascontiguousarray(np.broadcast_to(np.expand_dims(label, axis), image.shape))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def propagate_by_copying() -> Callable[..., NDArray[np.uint8]]:
     """A propagation without registration."""
     return copy_slice
