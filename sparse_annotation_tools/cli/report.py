@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("-pred", dest="predictions", type=Path, metavar="DIR", help="folder of predicted label maps")
     result.add_argument(
+        "-i",
+        dest="images",
+        type=Path,
+        metavar="DIR",
+        help="scans {case}_0000 of predictions whose scans are not in the dataset",
+    )
+    result.add_argument(
         "-gt",
         dest="truth",
         type=Path,
@@ -68,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for option, folder in (("-pred", args.predictions), ("-gt", args.truth)):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{option} {folder} is not a folder; expected one with label maps {{case}}.nii.gz")
+    if args.images is not None and not args.images.is_dir():
+        raise UserError(f"-i {args.images} is not a folder; expected one with scans {{case}}_0000.nii.gz")
 
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
     from sparse_annotation_tools.report.page.report import ReportRequest, make_report
@@ -82,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             configuration=args.configuration,
             results=Path(results) if results else None,
             predictions=args.predictions,
+            images=args.images,
             truth=args.truth,
             networks=tuple(args.networks),
             processes=processes,

@@ -86,6 +86,7 @@ class RawDataset:
         self,
         case: str,
         *,
+        images: Path | None = None,
         predictions: Path | None = None,
         truth: Path | None = None,
         doubt: Sequence[Path] = (),
@@ -93,20 +94,23 @@ class RawDataset:
         """Read what there is about `case`: a training case's planes and labels, a prediction, a dense truth.
 
         Args:
-            case: identifier of a training or test case.
+            case: identifier of a training or test case, or of a scan in `images`.
+            images: folder of a scan that is not in the dataset.
             predictions: folder of predicted labels; used where it holds the case.
             truth: folder of dense labels; used where it holds the case, else labelsTs is for test cases.
             doubt: folders that hold the case and say how sure its prediction is, see `doubt.read_prediction`.
 
         Raises:
-            UserError: the dataset has no image of that name, or a file cannot be read or has another size.
+            UserError: there is no image of that name, or a file cannot be read or has another size.
         """
-        images = [self.folder / part / f"{case}_0000{self.ending}" for part in ("imagesTr", "imagesTs")]
-        found = [path for path in images if path.exists()]
+        places = [self.folder / "imagesTr", self.folder / "imagesTs"] if images is None else [images]
+        expected = [place / f"{case}_0000{self.ending}" for place in places]
+        found = [path for path in expected if path.exists()]
         if not found:
-            raise UserError(f"case {case} has no image, expected {images[0]} or {images[1]}; check the identifier")
+            where = " or ".join(map(str, expected))
+            raise UserError(f"case {case} has no image, expected {where}; check the identifier")
         image = _read(found[0])
-        is_training = found[0] == images[0]
+        is_training = found[0].parent == self.folder / "imagesTr"
         record = self.cases.cases.get(case) if is_training else None
         slices = record.slices if record else ()
         upright = SimpleITK.DICOMOrient(image, "LPS")

@@ -43,8 +43,9 @@ class CaseTask:
     Attributes:
         dataset: raw dataset folder.
         case: identifier.
-        role: `labelled`, `unlabelled` or `test`.
+        role: `labelled`, `unlabelled`, `test`, or `new`: not in the dataset.
         output: the report's folder of cases.
+        images: folder that holds the scan, or None where the dataset does.
         predictions: folder that holds a prediction of the case, or None.
         truth: folder that holds a dense truth of the case, or None.
         doubt: folders that say how sure the prediction is, see `doubt.read_prediction`.
@@ -55,6 +56,7 @@ class CaseTask:
     case: str
     role: str
     output: Path
+    images: Path | None = None
     predictions: Path | None = None
     truth: Path | None = None
     doubt: tuple[Path, ...] = ()
@@ -83,7 +85,8 @@ def make_case(task: CaseTask) -> None:
         return
     shutil.rmtree(task.folder, ignore_errors=True)
     case = _without_ignored(
-        raw.read(task.case, predictions=task.predictions, truth=task.truth, doubt=task.doubt), raw.classes
+        raw.read(task.case, images=task.images, predictions=task.predictions, truth=task.truth, doubt=task.doubt),
+        raw.classes,
     )
     result = _measured(raw, task)
     thumbnails, thumbnail_files = _write_thumbnails(case, raw, task.folder)
@@ -148,8 +151,8 @@ def result_from_json(content: dict[str, Any]) -> CaseResult:
 
 def _inputs(raw: RawDataset, task: CaseTask) -> dict[str, Path]:
     """Every file that a case is made of, by role."""
-    part = "Ts" if task.role == "test" else "Tr"
-    files = {"image": raw.folder / f"images{part}" / f"{task.case}_0000{raw.ending}"}
+    images = task.images or raw.folder / ("imagesTs" if task.role == "test" else "imagesTr")
+    files = {"image": images / f"{task.case}_0000{raw.ending}"}
     record = raw.cases.cases.get(task.case)
     if record and record.slices:
         files["annotation"] = raw.folder / "labelsTr" / f"{task.case}{raw.ending}"

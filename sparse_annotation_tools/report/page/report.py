@@ -44,6 +44,7 @@ class ReportRequest:
         trainer, plans, configuration: as nnU-Net's commands take them.
         results: nnU-Net's folder of results; None where it is not set.
         predictions: folder of predicted labels, or None.
+        images: folder of the predicted scans that are not in the dataset, or None.
         truth: folder of dense labels besides labelsTs, or None.
         networks: folders of predictions, one a network, see `doubt.predicted_cases`.
         processes: how many to run.
@@ -56,6 +57,7 @@ class ReportRequest:
     configuration: str = "3d_fullres"
     results: Path | None = None
     predictions: Path | None = None
+    images: Path | None = None
     truth: Path | None = None
     networks: tuple[Path, ...] = ()
     processes: int = 1
@@ -113,15 +115,16 @@ def make_report(request: ReportRequest) -> ReportSummary:
 def case_tasks(request: ReportRequest, raw: RawDataset) -> list[CaseTask]:
     """Return the cases that there is something to see of: the labelled ones, and those with a prediction.
 
-    Predictions of scans that are not in the dataset are left out, as there is no image to show them on.
+    Predictions of scans that are neither in the dataset nor in `request.images` are left out, as there is no image to
+    show them on.
     """
     predicted = _cases_of(request.predictions, raw.ending)
     doubtful = set(predicted_cases(request.networks)) if request.networks else _with_probabilities(request.predictions)
     true = _cases_of(request.truth, raw.ending)
-    test = {name.removesuffix("_0000") for name in _cases_of(raw.folder / "imagesTs", raw.ending)}
     test_truth = _cases_of(raw.folder / "labelsTs", raw.ending)
-    roles = {name: "labelled" if case.labelled else "unlabelled" for name, case in raw.cases.cases.items()}
-    roles |= {name: "test" for name in test if name not in roles}
+    roles = dict.fromkeys(_scans_of(request.images, raw.ending), "new")
+    roles |= dict.fromkeys(_scans_of(raw.folder / "imagesTs", raw.ending), "test")
+    roles |= {name: "labelled" if case.labelled else "unlabelled" for name, case in raw.cases.cases.items()}
     tasks = []
     for name, role in sorted(roles.items()):
         has_prediction = name in predicted
@@ -138,6 +141,7 @@ def case_tasks(request: ReportRequest, raw: RawDataset) -> list[CaseTask]:
                 case=name,
                 role=role,
                 output=request.output / "cases",
+                images=request.images if role == "new" else None,
                 predictions=request.predictions if has_prediction else None,
                 truth=truth,
                 doubt=sources if has_doubt else (),
@@ -151,6 +155,10 @@ def _cases_of(folder: Path | None, ending: str) -> set[str]:
     if folder is None or not folder.is_dir():
         return set()
     return {path.name.removesuffix(ending) for path in folder.iterdir() if path.name.endswith(ending)}
+
+
+def _scans_of(folder: Path | None, ending: str) -> set[str]:
+    return {name.removesuffix("_0000") for name in _cases_of(folder, ending) if name.endswith("_0000")}
 
 
 def _with_probabilities(folder: Path | None) -> set[str]:
@@ -202,7 +210,7 @@ def _page_data(request: ReportRequest, raw: RawDataset, tasks: list[CaseTask]) -
     model_folder = request.model_folder
     training = None if model_folder is None else read_training(model_folder, request.configuration)
     cases = raw.cases
-    test = {name.removesuffix("_0000") for name in _cases_of(raw.folder / "imagesTs", raw.ending)}
+    test = _scans_of(raw.folder / "imagesTs", raw.ending)
     slices = [drawn for case in cases.cases.values() for drawn in case.slices]
     return {
         "dataset": raw.folder.name,
@@ -275,7 +283,8 @@ def _missing(
     """One sentence for each part that is left out, and what to type to have it."""
     dataset, found = request.dataset_id, []
     report = f"rada-report -d {dataset} -o {shlex.quote(str(request.output))}"
-    images, predictions = (shlex.quote(str(folder)) for folder in (raw.folder / "imagesTs", request.predictions))
+    scans, further = _scans_to_predict(request, raw)
+    predictions = shlex.quote(str(request.predictions))
     options = f"-d {dataset} -c {request.configuration} -f all -tr {request.trainer}"
     if training is None:
         text = f"No training of {request.trainer} was found" + (
@@ -289,16 +298,28 @@ def _missing(
         found.append({"part": "training", "text": text, "command": command})
     has_predictions = any(task.predictions for task in tasks)
     if not has_predictions:
-        where = f" with an image in this dataset in {request.predictions}" if request.predictions else " given"
-        command = f"nnUNetv2_predict -i {images} -o predictions {options} && {report} -pred predictions"
-        found.append({"part": "predictions", "text": f"No predictions{where}.", "command": command})
+        if request.predictions:
+            text = f"{request.predictions} holds no prediction of a scan in this dataset or in -i."
+            command = f"{report} -pred {predictions} -i FOLDER_OF_THEIR_SCANS"
+        else:
+            text = "No predictions were given."
+            command = f"nnUNetv2_predict -i {scans} -o predictions {options} && {report} -pred predictions{further}"
+        found.append({"part": "predictions", "text": text, "command": command})
     elif not has_results:
         text = "No truth is known for any predicted scan, so there are no measures."
-        command = f"{report} -pred {predictions} -gt FOLDER_OF_DENSE_LABELS"
+        command = f"{report} -pred {predictions}{further} -gt FOLDER_OF_DENSE_LABELS"
         found.append({"part": "truth", "text": text, "command": command})
     if has_predictions and not any(task.doubt for task in tasks):
         text = "Nothing says where the prediction is in doubt, or where the three networks disagree."
-        command = f"rada-predict-networks -i {images} -o networks {options} && "
-        command += f"{report} -pred {predictions} --networks networks/*/"
+        command = f"rada-predict-networks -i {scans} -o networks {options} && "
+        command += f"{report} -pred {predictions}{further} --networks networks/*/"
         found.append({"part": "disagreement", "text": text, "command": command})
     return found
+
+
+def _scans_to_predict(request: ReportRequest, raw: RawDataset) -> tuple[str, str]:
+    """Which folder a command should predict, and what names it for a report: nothing for the dataset's test scans."""
+    if request.images is None and (raw.folder / "imagesTs").is_dir():
+        return shlex.quote(str(raw.folder / "imagesTs")), ""
+    scans = "FOLDER_OF_SCANS" if request.images is None else shlex.quote(str(request.images))
+    return scans, f" -i {scans}"

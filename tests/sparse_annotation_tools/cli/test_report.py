@@ -32,6 +32,7 @@ def test_the_last_line_says_what_was_made_and_what_to_type(
     ("options", "expected"),
     [
         (["-pred", "nowhere"], "-pred nowhere is not a folder"),
+        (["-i", "nowhere"], "-i nowhere is not a folder; expected one with scans"),
         (["-np", "0"], "-np is 0, expected 1 or more"),
     ],
 )

@@ -29,11 +29,12 @@ Rada.summary = (id) => {
   const { report } = Rada;
   const { counts, slices_by_view: byView, evaluation } = report;
   const views = Object.entries(byView).filter(([, count]) => count).map(([view, count]) => `${count} ${view}`).join(", ");
+  const withRole = (role, part = "name") => report.cases.filter((one) => one.role === role && one[part]).length;
   const tiles = [
     [counts.labelled, "labelled scans", `${Rada.plural(counts.slices, "drawn slice")}: ${views || "none"}`],
     [counts.unlabelled, "unlabelled scans", "train without any label"],
-    [counts.test, "test scans", `${report.cases.filter((one) => one.role === "test").length} predicted, ` +
-      `${report.cases.filter((one) => one.metrics).length} measured`],
+    ...[["test", "test scans", counts.test], ["new", "new scans", withRole("new")]].filter(([, , count]) => count)
+      .map(([role, label, count]) => [count, label, `${withRole(role)} predicted, ${withRole(role, "metrics")} measured`]),
   ];
   const scores = evaluation && report.classes.map((one) => {
     const value = evaluation.mean[one.name].dice;

@@ -116,6 +116,24 @@ def test_what_is_missing_is_named_with_a_command(request_of_report: ReportReques
     assert all(part["command"].startswith(("nnUNetv2", "rada-")) for part in summary.missing)
 
 
+def test_predictions_of_new_scans_are_shown_with_their_scans(request_of_report: ReportRequest, tmp_path: Path) -> None:
+    """Scans that are not in the dataset come from their own folder; without it, the report says what to type."""
+    dataset, predictions = request_of_report.dataset, request_of_report.predictions
+    assert predictions is not None
+    for part in ("imagesTs", "labelsTs"):
+        (dataset / part).rename(tmp_path / part)
+    without = make_report(request_of_report)
+    assert without.cases == 3
+    assert without.missing[-1]["command"].endswith(f"-pred {predictions} -i FOLDER_OF_THEIR_SCANS")
+    given = replace(request_of_report, images=tmp_path / "imagesTs", truth=tmp_path / "labelsTs")
+    summary = make_report(given)
+    new = content_of(summary.page.parent)["cases"][-1]
+    assert (new["role"], new["name"]) == ("new", "phantom_test_00")
+    assert {layer["name"] for layer in new["layers"]} >= {"image", "prediction", "truth"}
+    assert new["metrics"]
+    assert f"-i {tmp_path / 'imagesTs'}" in summary.missing[-1]["command"]
+
+
 def test_a_folder_with_other_files_is_refused(request_of_report: ReportRequest) -> None:
     """Files of others are never mixed with a report's."""
     request_of_report.output.mkdir()
