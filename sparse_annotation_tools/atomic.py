@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_PARTIAL = ".partial-"
+
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
@@ -21,7 +23,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     suffixes = final.name[final.name.index(".") :] if "." in final.name else ""
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffixes, dir=final.parent)
+    handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=suffixes, dir=final.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,6 +36,17 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Drop what killed runs left half-written in a folder and those below it."""
+    for leftover in folder.rglob(f"{_PARTIAL}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is one that a killed run left half-written."""
+    return path.name.startswith(_PARTIAL)
 
 
 def write_text(path: Path, text: str) -> None:

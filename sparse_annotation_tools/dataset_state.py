@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import write_text
+from sparse_annotation_tools.atomic import clear_leftovers, write_text
 from sparse_annotation_tools.dataset_files import expected_files, files_of_case
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.planes import Plane
@@ -123,8 +123,9 @@ class DatasetState:
 
     def close(self, propagated: Iterable[Path]) -> None:
         """Drop the workspace, what killed runs left half-written and all but these propagated labels: all is done."""
-        for leftover in {*self.folder.rglob(".partial-*"), *self.store.glob("*")} - {*propagated}:
-            leftover.unlink(missing_ok=True)
+        clear_leftovers(self.folder)
+        for old in {*self.store.glob("*")} - {*propagated}:
+            old.unlink(missing_ok=True)
         shutil.rmtree(self.workspace)
 
     def _check_unused(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sparse_annotation_tools.atomic import clear_leftovers
 from sparse_annotation_tools.centres import Point, index_of_point, read_centres_file
 from sparse_annotation_tools.doubt import predicted_cases, rada_folder_of, read_prediction, source_files
 from sparse_annotation_tools.drawing import Drawing, read_dataset_drawing, read_drawing
@@ -109,7 +110,7 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
     )
     folder = SuggestionFolder(root=request.output)
     folder.write_planes(records)
-    folder.clear_leftovers()
+    clear_leftovers(folder.root)
     return records, left_out
 
 

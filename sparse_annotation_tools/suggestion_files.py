@@ -192,11 +192,6 @@ class SuggestionFolder:
                 writer.writerow([record.case, *(getattr(each, column) for column in COLUMNS[1:])])
         write_text(self.planes_file, text.getvalue())
 
-    def clear_leftovers(self) -> None:
-        """Drop what killed runs left half-written."""
-        for leftover in self.root.rglob(".partial-*"):
-            leftover.unlink(missing_ok=True)
-
     def _check_not_painted(self, case: str, label: NDArray[np.uint8]) -> None:
         before = self.record(case)
         for path in self.labels_of(case):

@@ -3,9 +3,9 @@
 `python stress/kill_commands.py --kills 50 --seed 0` takes an hour or more; `--commands` chooses. Each command runs
 undisturbed first, on small generated scans. Then it is started over and over, killed with SIGKILL at a random moment,
 its whole process group or its first process alone, whose workers must end by themselves, and started again at once,
-until it comes to its end. What it left is compared with the undisturbed run: datasets, embeddings and suggestions byte
-by byte; of a training the weights, the losses and the predictions of its validation. The last line is one JSON object
-with the figures.
+until it comes to its end. What it left is compared with the undisturbed run: datasets, embeddings, suggestions,
+reports, heat maps and predictions byte by byte; of a training the weights, the losses and the predictions of its
+validation. The last line is one JSON object with the figures.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Campaign:
         ends: how often it came to its end after kills.
         different: what was not as after the undisturbed run, by run.
         failed: starts that ended with another status than 0.
-        left_behind: processes that were still there long after their first process was killed.
+        left_behind: command lines of processes that were still there long after their first process was killed.
     """
 
     undisturbed_s: float
@@ -80,7 +80,7 @@ class Campaign:
     ends: int = 0
     different: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    left_behind: int = 0
+    left_behind: list[str] = field(default_factory=list)
 
     @property
     def fine(self) -> bool:
@@ -113,7 +113,7 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
             for name in sorted({*expected, *found})
             if expected.get(name) != found.get(name)
         ]
-        campaign.left_behind += sum(_still_there(group) for group in groups)
+        campaign.left_behind += [line for group in groups for line in _still_there(group)]
         differences = f"{len(campaign.different)} differences {' '.join(campaign.different[-3:])}"
         print(f"  {campaign.kills} kills, {campaign.ends} ends, {differences}", flush=True)
     return campaign
@@ -144,17 +144,19 @@ def _start(command: Command, log: Path, *, first: bool) -> subprocess.Popen[byte
         return subprocess.Popen(words, env=variables, stdout=output, stderr=output, start_new_session=True)
 
 
-def _still_there(group: int) -> int:
-    """Wait for a process group to end; end it where it does not, and return 1."""
+def _still_there(group: int) -> list[str]:
+    """Wait for a process group to end; where it does not, end it and return the command lines of its processes."""
     deadline = time.monotonic() + MOST_WAIT_S
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
-            return 0
+            return []
         time.sleep(0.2)
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     os.killpg(group, signal.SIGKILL)
-    return 1
+    return [words[1] for words in lines if words[0] == str(group)]
 
 
 def _last_line(log: Path) -> str:
@@ -168,11 +170,14 @@ def _last_line(log: Path) -> str:
 def commands(work: Path) -> dict[str, Callable[[], Command]]:
     """Return what makes each command ready, by name."""
     return {
+        "suggest": lambda: suggest(work),
+        "report": lambda: report(work),
+        "embed": lambda: embed(work),
         "make -np 1": lambda: make(work, processes=1),
         "make -np 2": lambda: make(work, processes=2),
-        "embed": lambda: embed(work),
-        "suggest": lambda: suggest(work),
         "train": lambda: train(work),
+        "heatmap": lambda: heatmap(work),
+        "networks": lambda: networks(work),
     }
 
 
@@ -209,20 +214,43 @@ def suggest(work: Path) -> Command:
     return Command(words, {}, lambda: _empty(output), lambda: _bytes(output))
 
 
+def report(work: Path) -> Command:
+    """rada-report of the dataset and of a prediction, the truth of the test scan; there is no training to show."""
+    raw, output = _made(work), work / "report"
+    words = ["rada-report", "-d", "7", "-o", str(output), "-pred", f"{_scans(work)}/test/labels", "-np", "2"]
+    variables = {"nnUNet_raw": str(raw), "nnUNet_results": str(work / "no_results")}
+    return Command(words, variables, lambda: _empty(output), lambda: _bytes(output))
+
+
 def train(work: Path) -> Command:
     """nnUNetv2_train, gone on with by --c; two epochs and the validation after them."""
-    raw, preprocessed, results = _made(work), work / "preprocessed", work / "results"
-    (work / "config.json").write_text(json.dumps(TRAINING))
-    variables = {
-        "nnUNet_raw": str(raw), "nnUNet_preprocessed": str(preprocessed), "nnUNet_results": str(results),
-        "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f",
-        "RADA_CONFIG": str(work / "config.json"),
-    }  # fmt: skip
+    variables = _nnunet(work)
+    results, preprocessed = Path(variables["nnUNet_results"]), Path(variables["nnUNet_preprocessed"])
     if not (preprocessed / "Dataset007_Killed" / "nnUNetPlans.json").is_file():
         plan = ["nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "3d_fullres", "-np", "1", "-npfp", "1"]
         _run(plan, variables)
     words = ["nnUNetv2_train", "7", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu"]
     return Command(words, variables, lambda: _empty(results), lambda: _training(results), again=("--c",))
+
+
+def heatmap(work: Path) -> Command:
+    """rada-heatmap of the trained model and the test scan."""
+    output, images = work / "heat", f"{_scans(work)}/test/images"
+    words = [
+        "rada-heatmap", "-d", "7", "-f", "0", "-i", images, "--case", "phantom_test_00", "--class", "organ",
+        "-o", str(output), "-device", "cpu",
+    ]  # fmt: skip
+    return Command(words, _trained(work), lambda: _empty(output), lambda: _bytes(output))
+
+
+def networks(work: Path) -> Command:
+    """rada-predict-networks of the trained model and the test scan, with a process for each part of the work."""
+    output, images = work / "networks", f"{_scans(work)}/test/images"
+    words = [
+        "rada-predict-networks", "-d", "7", "-f", "0", "-i", images, "-o", str(output), "-npp", "1", "-nps", "1",
+        "-device", "cpu", "--disable_tta",
+    ]  # fmt: skip
+    return Command(words, _trained(work), lambda: _empty(output), lambda: _bytes(output))
 
 
 def _training(results: Path) -> Result:
@@ -263,6 +291,26 @@ def _made(work: Path) -> Path:
     return raw
 
 
+def _nnunet(work: Path) -> Mapping[str, str]:
+    """Return the environment of a training on the dataset."""
+    (work / "config.json").write_text(json.dumps(TRAINING))
+    return {
+        "nnUNet_raw": str(_made(work)), "nnUNet_preprocessed": str(work / "preprocessed"),
+        "nnUNet_results": str(work / "results"), "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1",
+        "nnUNet_compile": "f", "RADA_CONFIG": str(work / "config.json"),
+    }  # fmt: skip
+
+
+def _trained(work: Path) -> Mapping[str, str]:
+    """Return the environment of a training that has come to its end."""
+    variables = _nnunet(work)
+    if not any(Path(variables["nnUNet_results"]).rglob("checkpoint_final.pth")):
+        command = train(work)
+        command.begin()
+        _run(command.words, command.variables)
+    return variables
+
+
 def _run(words: list[str], variables: Mapping[str, str]) -> None:
     script = str(Path(sysconfig.get_path("scripts")) / words[0])
     done = subprocess.run([script, *words[1:]], env={**os.environ, **variables}, capture_output=True, text=True)
@@ -292,12 +340,12 @@ def main() -> int:
             print(name, flush=True)
             chance = random.Random(f"{arguments.seed} {name}")
             campaign = disturb(commands(work)[name](), arguments.kills, chance, work / f"{name}.log")
-            for line in (*campaign.different[:10], *campaign.failed[:10]):
+            for line in (*campaign.different[:10], *campaign.failed[:10], *campaign.left_behind[:10]):
                 print(f"  {line}")
             figures[name] = {
                 "undisturbed_s": round(campaign.undisturbed_s, 1), "kills": campaign.kills, "alone": campaign.alone,
                 "ends": campaign.ends, "different": len(campaign.different), "failed": len(campaign.failed),
-                "left_behind": campaign.left_behind,
+                "left_behind": len(campaign.left_behind),
             }  # fmt: skip
             print(f"  {figures[name]}", flush=True)
             fine &= campaign.fine

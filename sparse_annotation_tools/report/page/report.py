@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import atomic_path, write_text
+from sparse_annotation_tools.atomic import atomic_path, clear_leftovers, is_leftover, write_text
 from sparse_annotation_tools.doubt import predicted_cases
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.evaluation import Evaluation
@@ -109,6 +109,7 @@ def make_report(request: ReportRequest) -> ReportSummary:
     text = json.dumps(data, ensure_ascii=True, allow_nan=False)
     write_text(request.output / "data" / "report.js", f"Rada.receiveReport({text});\n")
     _copy(files(__package__) / "static" / PAGE, request.output / PAGE)
+    clear_leftovers(request.output)
     return ReportSummary(page=request.output / PAGE, cases=len(tasks), missing=data["missing"])
 
 
@@ -171,8 +172,9 @@ def _with_probabilities(folder: Path | None) -> set[str]:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse to mix a report with other files, which it might replace."""
-    if output.is_dir() and any(output.iterdir()) and not (output / "assets" / _SCRIPTS[-1]).is_file():
+    """Refuse to mix a report with other files, which it might replace; a run killed at once left but a leftover."""
+    others = (path for path in output.rglob("*") if not path.is_dir() and not is_leftover(path))
+    if any(others) and not (output / "assets" / _SCRIPTS[-1]).is_file():
         raise UserError(f"-o {output} holds files but no report; give a new folder or an earlier report's")
 
 

@@ -107,6 +107,17 @@ def test_a_changed_prediction_makes_its_case_again(request_of_report: ReportRequ
     assert {path.name for path in cases.iterdir()} == {name for name in before if "labelled" in name}
 
 
+def test_what_a_killed_run_left_half_written_goes(request_of_report: ReportRequest) -> None:
+    """Also where it was killed before its first file was whole: the folder is still taken for a new one."""
+    leftovers = [request_of_report.output / name for name in ("assets/.partial-a.js", "cases/b/.partial-c.png")]
+    for path in leftovers:
+        path.parent.mkdir(parents=True)
+        path.write_text("half")
+    page = make_report(request_of_report).page
+    assert page.is_file()
+    assert not any(path.exists() for path in leftovers)
+
+
 def test_what_is_missing_is_named_with_a_command(request_of_report: ReportRequest) -> None:
     """Without a training and without doubt the report says what to type; without predictions that comes first."""
     parts = [part["part"] for part in make_report(request_of_report).missing]
