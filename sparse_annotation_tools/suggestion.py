@@ -97,7 +97,7 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
         The records of the scans, and the names of scans left out because --labels or --predictions lacks them.
 
     Raises:
-        UserError: an input is unfit, or a label map in the output has been painted on.
+        UserError: an input is unfit, nothing is painted yet, or a label map in the output has been painted on.
     """
     _check(request)
     tasks, left_out = _collect(request)
@@ -108,6 +108,11 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
         processes=request.processes,
         description="suggesting slices",
     )
+    if request.labels is not None and not request.predictions and not any(record.suggested for record in records):
+        raise UserError(
+            f"--labels {request.labels} shows nothing of the organ on any slice of {len(records)} scans, so there is no "
+            "slice to suggest; paint the slices first"
+        )
     folder = SuggestionFolder(root=request.output)
     folder.write_planes(records)
     clear_leftovers(folder.root)

@@ -133,7 +133,10 @@ def _report(records: Sequence[Record], left_out: Sequence[str], images: Path, ou
             lines.append(f"  ... and {len(found) - _SHOWN} more in planes.csv")
     nothing = [record.case for record in records if not record.suggested]
     if nothing:
-        lines.append(f"no further slice is worth annotating in {len(nothing)} scans: {some(nothing)}")
+        lines.append(
+            f"no slice to suggest in {len(nothing)} scans, as no label shows the organ on a further slice, or nothing is "
+            f"in doubt: {some(nothing)}"
+        )
     if left_out:
         lines.append(f"{len(left_out)} scans of {images} have no label map or prediction and were left out")
     lines += [

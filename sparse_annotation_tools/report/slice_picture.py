@@ -42,7 +42,7 @@ class SuggestionPicture:
         title: above everything.
         image: of any number type.
         spacing_mm: voxel size along the axes.
-        shown: the suggested slices.
+        shown: the suggested slices; with none of them, the picture says so.
         drawn: planes that are annotated already.
         label: classes to outline, annotated or predicted; None for none.
         wrong: probability that the label is wrong; None where nothing is predicted.
@@ -59,8 +59,8 @@ class SuggestionPicture:
     def write(self, path: Path) -> None:
         """Write the picture as PNG, atomically."""
         figure = new_figure(3 * _PANEL_INCH, (_PANEL_INCH + 0.3) * len(self.shown) + 0.8)
-        figure.suptitle(self.title, fontsize=10)
-        grid = figure.add_gridspec(len(self.shown), 3, width_ratios=(1.5, 1, 1))
+        figure.suptitle(self.title if self.shown else f"{self.title}\nno slice to suggest", fontsize=10)
+        grid = figure.add_gridspec(max(1, len(self.shown)), 3, width_ratios=(1.5, 1, 1))
         for row, shown in enumerate(self.shown):
             others = [axis for axis in range(3) if axis != shown.plane[0]]
             cuts = [shown.plane, *((axis, shown.focus[axis]) for axis in others)]

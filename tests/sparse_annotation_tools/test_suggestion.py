@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,24 @@ def test_drawn_slices_are_kept_and_one_more_is_suggested(
     assert cut(truth, new.axis, new.index).any()
     written = sitk.GetArrayFromImage(sitk.ReadImage(str(request_for.output / "labels" / f"{case}.nii.gz")))
     np.testing.assert_array_equal(written, sparse)
+
+
+def test_where_nothing_is_painted_nothing_is_suggested(
+    request_for: SuggestionRequest, scans: Path, tmp_path: Path
+) -> None:
+    """One scan without paint, or with an empty prediction, is told of; if there are only such scans, it is an error."""
+    shutil.copytree(scans / "labels", tmp_path / "labels")
+    empty = sorted((tmp_path / "labels").iterdir())[0]
+    image = sitk.ReadImage(str(empty))
+    sitk.WriteImage(image * 0, str(empty))
+    planes = tmp_path / "planes.csv"
+    planes.write_text(f"case,view,index\n{empty.name.removesuffix('.nii.gz')},axial,4\n")
+    records, _ = suggest_slices(replace(request_for, labels=tmp_path / "labels", planes_file=planes))
+    assert [bool(record.suggested) for record in records] == [False, True]
+    assert (request_for.output / "pictures" / empty.name.replace(".nii.gz", ".png")).is_file()
+    sorted((tmp_path / "labels").iterdir())[1].unlink()
+    with pytest.raises(UserError, match="paint the slices first"):
+        suggest_slices(replace(request_for, labels=tmp_path / "labels", planes_file=planes))
 
 
 def write_segmentation(path: Path, array: Any, segments: dict[str, int], like: Path) -> None:
