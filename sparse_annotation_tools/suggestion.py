@@ -110,8 +110,8 @@ def suggest_slices(request: SuggestionRequest) -> tuple[list[Record], list[str]]
     )
     if request.labels is not None and not request.predictions and not any(record.suggested for record in records):
         raise UserError(
-            f"--labels {request.labels} shows nothing of the organ on any slice of {len(records)} scans, so there is no "
-            "slice to suggest; paint the slices first"
+            f"--labels {request.labels} shows nothing of the organ on any slice of {len(records)} scans, so there "
+            "is no slice to suggest; paint the slices first"
         )
     folder = SuggestionFolder(root=request.output)
     folder.write_planes(records)

@@ -134,8 +134,8 @@ def _report(records: Sequence[Record], left_out: Sequence[str], images: Path, ou
     nothing = [record.case for record in records if not record.suggested]
     if nothing:
         lines.append(
-            f"no slice to suggest in {len(nothing)} scans, as no label shows the organ on a further slice, or nothing is "
-            f"in doubt: {some(nothing)}"
+            f"no slice to suggest in {len(nothing)} scans, as no label shows the organ on a further slice, or "
+            f"nothing is in doubt: {some(nothing)}"
         )
     if left_out:
         lines.append(f"{len(left_out)} scans of {images} have no label map or prediction and were left out")
