@@ -150,8 +150,16 @@ class CasesFile:
 
 def _case_from_json(content: dict[str, Any]) -> Case:
     slices = tuple(
-        AnnotatedSlice(**{**annotated, "classes": tuple(annotated["classes"])}) for annotated in content["slices"]
+        AnnotatedSlice(**{**annotated, "classes": tuple(_list(annotated["classes"]))})
+        for annotated in _list(content["slices"])
     )
-    networks = {name: tuple(indices) for name, indices in content["networks"].items()}
-    z, y, x = content["shape"]
+    networks = {name: tuple(_list(indices)) for name, indices in content["networks"].items()}
+    z, y, x = _list(content["shape"])
     return Case(**{**content, "slices": slices, "networks": networks, "shape": (z, y, x)})
+
+
+def _list(value: Any) -> list[Any]:
+    """A text or an object would pass for a list of its letters or names."""
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:60]!r} is no list")
+    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import struct
 import zlib
 from pathlib import Path
@@ -12,15 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.text_headers import MEND, check_mha, check_nrrd
 
 if TYPE_CHECKING:
     from sparse_annotation_tools.volumes import Geometry
 
-_MEND = "copy or download it again, or export it anew"
 _NIFTI = (".nii", ".nii.gz")
 _NIFTI_1 = 348
 _NIFTI_2 = 540
-_LARGEST_TEXT_HEADER = 1 << 20
 _SMALLEST_MM, _LARGEST_MM = 1e-6, 1e6  # of a voxel's side: from microscopes to beyond any body
 _MM_OF_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI's unknown, metre, millimetre, micrometre
 _BITS_OF_DATATYPE = {
@@ -28,28 +26,15 @@ _BITS_OF_DATATYPE = {
     32: 64, 128: 24, 1792: 128, 2304: 32,  # complex numbers and colours, refused with a better reason later
 }  # fmt: skip
 _SMALLEST_SLOPE, _LARGEST_SLOPE = 1e-12, 1e12
+_LARGEST_FORM_CODE = 5  # of what a qform or sform leads to: NIFTI_XFORM_TEMPLATE_OTHER
 _TOLERANCE = 1e-3  # of a voxel, and of the numbers themselves
-
-_NUMBER = rb"[-+]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
-_VECTOR = rb"\(" + _NUMBER + rb"(?:, *" + _NUMBER + rb")*\)"
-_NUMBERS = re.compile(rb"(?:(?:none|nan|" + _NUMBER + rb"|" + _VECTOR + rb")(?: +|$))*")
-_NUMERIC_FIELDS = {
-    b"dimension", b"sizes", b"spacings", b"space dimension", b"space directions", b"space origin", b"axis mins",
-    b"axis maxs", b"thicknesses", b"byte skip", b"line skip", b"measurement frame",  # .nrrd
-    b"NDims", b"DimSize", b"ElementSpacing", b"ElementSize", b"Offset", b"Position", b"Origin", b"TransformMatrix",
-    b"Rotation", b"Orientation", b"CenterOfRotation", b"HeaderSize", b"CompressedDataSize",
-    b"ElementNumberOfChannels",  # .mha
-}  # fmt: skip
-_LONGEST_FIELD = 200  # characters of a field's name
-_ONE_PER_AXIS = {b"DimSize", b"ElementSpacing", b"ElementSize", b"Offset", b"Position", b"Origin", b"CenterOfRotation"}
 
 
 def check_format(path: Path) -> None:
     """Look for what ITK would misread in silence.
 
     Asked for the voxels of c.nii.gz, it reads those of a c.nii beside it. A NIfTI file whose magic number is damaged is
-    Analyze to it, with voxels that begin elsewhere. Of numbers in text headers it takes what it understands, and a very
-    long one ends the process. Packed voxels that cannot be unpacked are whatever was in memory.
+    Analyze to it, with voxels that begin elsewhere. For text headers see `text_headers`.
 
     Raises:
         UserError: see above.
@@ -64,11 +49,11 @@ def check_format(path: Path) -> None:
             with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
                 _check_nifti_header(path, file)  # type: ignore[arg-type]
         except (EOFError, zlib.error, gzip.BadGzipFile, struct.error):
-            raise UserError(f"{path} is cut off or no NIfTI file; {_MEND}") from None
+            raise UserError(f"{path} is cut off or no NIfTI file; {MEND}") from None
     elif path.name.endswith(".nrrd"):
-        _check_nrrd(path)
+        check_nrrd(path)
     elif path.name.endswith(".mha"):
-        _check_mha(path)
+        check_mha(path)
 
 
 def check_grid(path: Path, geometry: Geometry) -> None:
@@ -82,7 +67,7 @@ def check_grid(path: Path, geometry: Geometry) -> None:
     if not all(_SMALLEST_MM <= side <= _LARGEST_MM for side in geometry.spacing):
         sides = " x ".join(f"{side:g}" for side in geometry.spacing)
         raise UserError(
-            f"{path} has voxels of {sides} mm by its header, expected {_SMALLEST_MM:g} to {_LARGEST_MM:g}; {_MEND}"
+            f"{path} has voxels of {sides} mm by its header, expected {_SMALLEST_MM:g} to {_LARGEST_MM:g}; {MEND}"
         )
     if not path.name.endswith(_NIFTI):
         return
@@ -95,7 +80,7 @@ def check_grid(path: Path, geometry: Geometry) -> None:
     if described and not any(each.all() for each in near):
         raise UserError(
             f"{path} describes its grid by an sform or qform that is not what ITK makes of them: a sheared grid, or "
-            f"two that contradict each other; resample the scan to a grid at right angles, or {_MEND}"
+            f"two that contradict each other; resample the scan to a grid at right angles, or {MEND}"
         )
 
 
@@ -110,7 +95,7 @@ def _affines(path: Path) -> list[Any]:
             forms = (("sform_code", header.get_sform), ("qform_code", header.get_qform))
             found = [form() for code, form in forms if int(header[code]) > 0]
     except Exception as error:  # whatever nibabel says of a header that it does not understand
-        raise UserError(f"{path} has a header that cannot be understood ({error}); {_MEND}") from None
+        raise UserError(f"{path} has a header that cannot be understood ({error}); {MEND}") from None
     for affine in found:
         affine[:3] *= scale
     return found
@@ -124,84 +109,32 @@ def _check_nifti_header(path: Path, file: IO[bytes]) -> None:
             magic, (offset,) = header[344:348], struct.unpack_from(f"{order}f", header, 108)
             lengths, kind = struct.unpack_from(f"{order}8h", header, 40), struct.unpack_from(f"{order}2h", header, 70)
             slope, intercept = struct.unpack_from(f"{order}2f", header, 112)
+            forms = struct.unpack_from(f"{order}2h", header, 252)
         elif size == _NIFTI_2:
             magic, (offset,) = header[4:8], struct.unpack_from(f"{order}q", header, 168)
             lengths, kind = struct.unpack_from(f"{order}8q", header, 16), struct.unpack_from(f"{order}2h", header, 12)
             slope, intercept = struct.unpack_from(f"{order}2d", header, 176)
+            forms = struct.unpack_from(f"{order}2i", header, 344)
         else:
             continue
         if magic not in (b"n+1\0", b"n+2\0"):
-            raise UserError(f"{path} has the magic number {magic!r}, expected that of a NIfTI file, n+1; {_MEND}")
+            raise UserError(f"{path} has the magic number {magic!r}, expected that of a NIfTI file, n+1; {MEND}")
         if not size + 4 <= offset < 2**40:  # where it says 0, ITK takes the four bytes behind the header for voxels
-            raise UserError(f"{path} says that its voxels begin at byte {offset:g}, within its header; {_MEND}")
+            raise UserError(f"{path} says that its voxels begin at byte {offset:g}, within its header; {MEND}")
         # ITK takes a very small slope for none; NaN and infinity mean something else to every reader.
         if 0 < abs(slope) < _SMALLEST_SLOPE or not (abs(slope) <= _LARGEST_SLOPE >= abs(intercept)):
             raise UserError(
-                f"{path} says that its values are to be multiplied by {slope:g}, plus {intercept:g}; {_MEND}"
+                f"{path} says that its values are to be multiplied by {slope:g}, plus {intercept:g}; {MEND}"
             )
+        if not all(0 <= code <= _LARGEST_FORM_CODE for code in forms):  # others: the grid depends on the reader
+            raise UserError(f"{path} has the qform and sform codes {forms}, expected 0 to {_LARGEST_FORM_CODE}; {MEND}")
         rank = lengths[0]
         if not 1 <= rank <= 7 or min(lengths[1 : rank + 1]) < 1:
             sides = list(lengths[1:])
-            raise UserError(f"{path} cannot be read as a volume (its header says {sides} voxels); {_MEND}")
+            raise UserError(f"{path} cannot be read as a volume (its header says {sides} voxels); {MEND}")
         datatype, bits = kind
         if _BITS_OF_DATATYPE.get(datatype) != bits:
             what = f"its header says voxels of {bits} bits and type {datatype}"
-            raise UserError(f"{path} cannot be read as a volume ({what}); {_MEND}")
+            raise UserError(f"{path} cannot be read as a volume ({what}); {MEND}")
         return
-    raise UserError(f"{path} cannot be read as a volume (it is no NIfTI file); {_MEND}")
-
-
-def _check_nrrd(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(_LARGEST_TEXT_HEADER)
-    header, blank, body = start.partition(b"\n\n")
-    if b"\r\n\r\n" in start[: len(header) + 4]:
-        header, blank, body = start.partition(b"\r\n\r\n")
-    for line in header.splitlines()[1:]:
-        field, colon, _ = line.partition(b":")
-        if line and not line.startswith(b"#") and (not colon or len(field) > _LONGEST_FIELD):  # ends the process
-            raise UserError(f"{path} has a line {line[:60]!r} in its header, which says nothing; {_MEND}")
-    fields = _fields(path, header, b":")
-    detached = b"data file" in fields or b"datafile" in fields
-    if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz") and not detached and blank and body[:2] != b"\x1f\x8b":
-        raise UserError(f"{path} is damaged: its voxels are to be packed and are not; {_MEND}")
-
-
-def _check_mha(path: Path) -> None:
-    content = path.read_bytes()
-    header = re.match(rb"(?s).*?^ElementDataFile[^\n]*\n", content[:_LARGEST_TEXT_HEADER], re.MULTILINE)
-    if header is None:
-        return
-    fields = _fields(path, header[0], b"=")
-    for name in (b"CompressedData", b"BinaryData", b"BinaryDataByteOrderMSB", b"ElementByteOrderMSB"):
-        if fields.get(name, b"True") not in (b"True", b"False"):
-            raise UserError(f"{path} has {name.decode()} = {fields[name]!r}, expected True or False; {_MEND}")
-    rank = fields.get(b"NDims", b"3")
-    for name in _ONE_PER_AXIS & fields.keys():
-        if rank.isdigit() and len(fields[name].split()) != int(rank):
-            raise UserError(
-                f"{path} says {name.decode()} is {fields[name][:60]!r}, expected {int(rank)} numbers; {_MEND}"
-            )
-    if fields.get(b"CompressedData", b"False") == b"False":
-        return
-    try:
-        size = int(fields[b"CompressedDataSize"])  # without it, ITK unpacks nothing
-        zlib.decompress(content[header.end() : header.end() + size])
-    except (KeyError, ValueError, zlib.error) as error:
-        raise UserError(f"{path} is damaged: its voxels cannot be unpacked ({error}); {_MEND}") from None
-
-
-def _fields(path: Path, header: bytes, mark: bytes) -> dict[bytes, bytes]:
-    """Return the fields of a text header; see that numbers are numbers."""
-    fields: dict[bytes, bytes] = {}
-    for line in header.splitlines():
-        name, found, value = line.partition(mark)
-        if not found or line.startswith(b"#"):
-            continue
-        name, value = name.strip(), value.strip()
-        if name in fields and name in _NUMERIC_FIELDS:
-            raise UserError(f"{path} says twice what {name.decode()} is; {_MEND}")
-        fields[name] = value
-        if name in _NUMERIC_FIELDS and not _NUMBERS.fullmatch(value):
-            raise UserError(f"{path} says {name.decode()} is {value[:60]!r}, expected numbers; {_MEND}")
-    return fields
+    raise UserError(f"{path} cannot be read as a volume (it is no NIfTI file); {MEND}")

@@ -37,6 +37,7 @@ from sparse_annotation_tools.schema import VIEWS
 
 SCHEMA_VERSION = "1"
 _REMAKE = "make it again with rada-embed"
+_SHORTEST_ROW, _LONGEST_ROW = 1e-12, 1e12  # beyond these float32 cannot square the numbers
 
 FloatArray = NDArray[np.float32]
 
@@ -286,7 +287,7 @@ def _checked(
 
 
 def _check_values(path: Path, tensors: Mapping[str, FloatArray]) -> None:
-    """Rows of image embeddings are finite or wholly NaN (an absent class); text rows are finite; none is all zero."""
+    """Rows of image embeddings are finite or wholly NaN (an absent class); text rows are finite; each has a length."""
     for name, tensor in tensors.items():
         finite = np.isfinite(tensor)
         absent = np.isnan(tensor).all(axis=1, keepdims=True) & (name != "text")
@@ -294,6 +295,13 @@ def _check_values(path: Path, tensors: Mapping[str, FloatArray]) -> None:
             raise UserError(f"{path}: tensor {name!r} holds infinite or NaN numbers; {_REMAKE}")
         if tensor.shape[1] and not tensor.any(axis=1).all():
             raise UserError(f"{path}: tensor {name!r} has a row of zeros, which says nothing of its class; {_REMAKE}")
+        lengths = np.linalg.norm(tensor.astype(np.float64), axis=1)
+        odd = lengths[(lengths > _LONGEST_ROW) | (lengths < _SHORTEST_ROW)]  # NaN of an absent class is neither
+        if tensor.shape[1] and odd.size:
+            raise UserError(
+                f"{path}: tensor {name!r} has a row of length {odd[0]:g}, expected {_SHORTEST_ROW:g} to "
+                f"{_LONGEST_ROW:g}; {_REMAKE}"
+            )
 
 
 def _check_field(path: Path, field: str, ok: bool, expected: str) -> None:

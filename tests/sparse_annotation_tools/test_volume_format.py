@@ -78,11 +78,20 @@ def test_a_whole_file_is_read(image: sitk.Image, tmp_path: Path, suffix: str, co
         (".nii", lambda content: put("h", SFORM_CODE, 0)(put("f", QFORM_B, 5.0)(content)), "cannot be understood"),
         (".nii", put("f", 80, 3e38, 3e38, 3e38), "expected 1e-06 to 1e\\+06"),
         (".nrrd", swap(b"(-7.25,", b"(-7\xb125,"), "expected numbers"),
-        (".nrrd", swap(b"(-7.25,", b"(-7.25" + b"9" * 5000 + b","), "expected numbers"),  # ends the process in ITK
+        (".nrrd", swap(b"(-7.25,", b"(-7.25" + b"9" * 400 + b","), "expected numbers"),
         (".nrrd", swap(b"(-7.25,", b"(-7.2.5,"), "expected numbers"),
         (".nrrd", swap(b"encoding: raw", b"encoding: raw\n" + b"9" * 5000), "which says nothing"),
         (".nrrd", swap(b"encoding: raw", b"9" * 5000 + b"encoding: raw"), "which says nothing"),  # this one, too
         (".nrrd", swap(b"encoding: raw", b"encoding: gzip"), "are to be packed and are not"),
+        *[  # a complaint about any of these words ends the process
+            (".nrrd", swap(old, b"9" * 5000), r"50\d\d characters in field")
+            for old in (b" short", b" left-posterior-superior", b" domain domain domain", b" little", b" raw", b"7.25")
+        ],
+        (".nrrd", swap(b"sizes: 6", b"sizes: 6e999"), "expected whole numbers"),
+        (".nrrd", swap(b"space directions: ", b"# "), "how large its voxels are"),
+        (".nii", put("h", QFORM_CODE, 16, 7), r"codes \(16, 7\), expected 0 to 5"),
+        (".mha", swap(b"TransformMatrix = ", b"Transform "), "which says nothing"),  # takes Offset with it
+        (".mha", swap(b"TransformMatrix =", b"TransformMatrix\n ="), "which says nothing"),
         (".mha", swap(b"Offset = ", b"Offset = 1\nOldOffset = "), "expected 3 numbers"),
         (".mha", swap(b"ByteOrderMSB = False", b"ByteOrderMSB = true"), "expected True or False"),
         (".mha", swap(b"Offset = ", b"Offset = 1 2\nOffset = "), "says twice"),
@@ -119,6 +128,30 @@ def test_packed_voxels_that_are_damaged_are_refused(image: sitk.Image, tmp_path:
         read_volume(path)
     with pytest.raises(zlib.error):
         zlib.decompress(content[content.index(b"LOCAL\n") + 6 :])
+
+
+def test_the_checksum_of_packed_nrrd_voxels_is_looked_at(image: sitk.Image, tmp_path: Path) -> None:
+    """ITK does not where the header promises fewer voxels than there are."""
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(image, str(path), True)
+    content = bytearray(swap(b"sizes: 6 5 4", b"sizes: 6 5 2")(path.read_bytes()))
+    content[-6] ^= 1
+    path.write_bytes(content)
+    assert sitk.ReadImage(str(path)).GetSize() == (6, 5, 2)
+    with pytest.raises(UserError, match=r"cannot be unpacked .*CRC"):
+        read_volume(path)
+
+
+def test_long_texts_that_people_write_are_no_reason_to_refuse(image: sitk.Image, tmp_path: Path) -> None:
+    """What the scan is, and fields that a program adds, such as Slicer's of its segments."""
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(image, str(path), False)
+    path.write_bytes(
+        swap(b"endian", b"content: " + b"a " * 3000 + b"\nSegment0_Tags:=" + b"b" * 3000 + b"\nendian")(
+            path.read_bytes()
+        )
+    )
+    assert read_volume(path).array.max() == 119
 
 
 def test_a_file_beside_it_whose_voxels_itk_would_read_instead_is_named(image: sitk.Image, tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_p
     """27 TB of voxels in a file of a few bytes, packed or plain, as .nrrd and as .mha."""
     for encoding, packed, pack in (("raw", False, bytes), ("gzip", True, gzip.compress)):
         (tmp_path / "a.nrrd").write_bytes(
-            f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30000 30000 30000\nencoding: {encoding}\n\n".encode()
+            "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30000 30000 30000\nspacings: 1 1 1\n"
+            f"encoding: {encoding}\n\n".encode()
             + pack(bytes(100))
         )
         voxels = zlib.compress(bytes(100)) if packed else bytes(100)

@@ -207,6 +207,8 @@ GOOD = np.ones((2, 3), np.float32)
         ({"text": GOOD * np.float32(ABSENT), "image/a/axial": GOOD}, METADATA, "infinite or NaN"),
         ({"text": GOOD * 0, "image/a/axial": GOOD}, METADATA, "'text' has a row of zeros"),
         ({"text": GOOD, "image/a/axial": GOOD * 0}, METADATA, "'image/a/axial' has a row of zeros"),
+        ({"text": GOOD, "image/a/axial": GOOD * np.float32(1e30)}, METADATA, r"a row of length .*e\+30"),
+        ({"text": GOOD * np.float32(1e-30), "image/a/axial": GOOD}, METADATA, "a row of length .*e-30"),
         ({"text": GOOD, "image/a/axial": GOOD}, {**METADATA, "schema_version": "9"}, "schema_version 9"),
         (
             {"text": GOOD, "image/a/axial": GOOD},
