@@ -273,6 +273,21 @@ def test_only_chosen_slices_take_strokes(page: Any, annotate: Run, tmp_path: Pat
     assert all("to do" in state for state in states)
 
 
+def test_after_its_last_slice_a_scan_stays_until_the_person_goes_on(page: Any, annotate: Run, tmp_path: Path) -> None:
+    """What is carried through the scan is there to be looked at; N opens the next scan, and says so before."""
+    for case in "ab":
+        write_image(tmp_path / "images" / f"{case}_0000.nii.gz", ball())
+    show(page, annotate(tmp_path / "images", tmp_path / "out"))
+    for finished in range(1, 4):
+        page.click("#empty")
+        page.wait_for_selector(f"#progress-text:has-text('{finished} of 6')")
+    page.get_by_text("All slices of a are finished.").wait_for()
+    assert page.inner_text("#case-name") == "a"
+    assert page.locator("#next").inner_text().startswith("Next scan")
+    page.keyboard.press("n")
+    page.wait_for_selector("#case-name:text-is('b')")
+
+
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(page: Any, annotate: Run, tmp_path: Path) -> None:
     """Buttons, sliders and choices are named for screen readers, and keys pick tools, classes and slices."""
     write_image(tmp_path / "images" / "a_0000.nii.gz", ball())

@@ -205,8 +205,14 @@ function finishSlice(action) {
     current = await act(action);
     paints.delete(`${current.view} ${current.index}`);
     if (action === "empty") await reload();
-    await nextSlice();
+    // What is carried from a scan's last slice is to be seen before the next scan.
+    if (isFinished(scan)) show();
+    else await nextSlice();
   });
+}
+
+function isFinished(one) {
+  return one.slices.every((each) => each.done);
 }
 
 /** Fetch what is painted anew, where the server has changed it. */
@@ -396,7 +402,8 @@ function showScan() {
   $("position").setAttribute("aria-valuetext", title({ view: shown, index }));
   $("notice").hidden = lost || busy > 0 || canPaint();
   $("notice-text").textContent = three ? "Click to look around."
-    : looking ? "You are looking at a slice that is not chosen." : "This slice is finished.";
+    : looking ? "You are looking at a slice that is not chosen."
+    : isFinished(scan) ? `All slices of ${scan.case} are finished. Look around, then go on.` : "This slice is finished.";
   $("back").hidden = !looking || !current;
   $("back").textContent = current ? `Back to ${title(current)}` : "";
   $("add").hidden = !looking || three;
@@ -404,6 +411,7 @@ function showScan() {
   for (const id of ["done", "empty", "remove"]) $(id).disabled = !canPaint();
   $("done").hidden = !looking && current.done;
   $("next").hidden = !$("done").hidden;
+  $("next-text").textContent = isFinished(scan) ? "Next scan" : "Next slice";
   $("suggest").disabled = lost || busy > 0;
   $("undo").disabled = !canPaint() || !paint().past.length;
   $("redo").disabled = !canPaint() || !paint().future.length;

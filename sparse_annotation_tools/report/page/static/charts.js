@@ -63,7 +63,7 @@ Rada.lineSample = (index) => {
 };
 
 Rada.lineChart = (lines, description) => {
-  const [width, height, left, right, top, bottom] = [360, 190, 44, 12, 10, 30];
+  const [width, height, left, right, top, bottom] = [360, 200, 44, 12, 10, 40];
   const finite = lines.flatMap(({ values }) => values).filter((value) => value !== null);
   const epochs = Math.max(...lines.map(({ values }) => values.length), 2);
   let [low, high] = [Math.min(...finite), Math.max(...finite)];
@@ -78,9 +78,9 @@ Rada.lineChart = (lines, description) => {
       Rada.svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
   }
   for (const tick of Rada.ticks(1, epochs, 6).filter(Number.isInteger)) {
-    chart.append(Rada.svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, String(tick)));
+    chart.append(Rada.svg("text", { x: x(tick), y: height - 23, "text-anchor": "middle" }, String(tick)));
   }
-  chart.append(Rada.svg("text", { x: width - right, y: height - 1, "text-anchor": "end", class: "unit" }, "epoch"));
+  chart.append(Rada.svg("text", { x: width - right, y: height - 5, "text-anchor": "end", class: "unit" }, "epoch"));
   lines.forEach(({ values }, index) => chart.append(...Rada.polylines(values, x, y, index, epochs)));
   return chart;
 };
