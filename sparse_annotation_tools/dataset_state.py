@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -104,14 +104,14 @@ class DatasetState:
             self._drop(complete, plan)
             self.rada.cases_file.unlink()  # nobody is to take the dataset for complete
 
-    def is_done(self, case: str, record: dict[str, Any]) -> bool:
+    def is_done(self, case: str, record: Mapping[str, Any]) -> bool:
         """Tell whether a case was finished from exactly this record."""
         try:
             return self._record_file(case).read_text(encoding="utf-8") == _record_text(record)
         except OSError:
             return False
 
-    def mark_done(self, case: str, record: dict[str, Any]) -> None:
+    def mark_done(self, case: str, record: Mapping[str, Any]) -> None:
         """Note that every file of a case is in place."""
         write_text(self._record_file(case), _record_text(record))
 
@@ -161,7 +161,7 @@ class DatasetState:
         shutil.rmtree(self._replaced)
 
 
-def _record_text(record: dict[str, Any]) -> str:
+def _record_text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, sort_keys=True)
 
 

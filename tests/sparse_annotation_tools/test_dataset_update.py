@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from sparse_annotation_tools import atomic, dataset
+from sparse_annotation_tools import atomic, dataset_plan
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.request import DatasetRequest
@@ -314,6 +314,6 @@ def test_another_version_of_a_package_makes_all_cases_anew(
     calls, propagate = propagations
     make_quickly(request_)
     annotate(FIRST, "zyx")
-    monkeypatch.setattr(dataset, "package_versions", lambda: {"antspyx": "99"})
+    monkeypatch.setattr(dataset_plan, "package_versions", lambda: {"antspyx": "99"})
     make_quickly(replace(request_, update=True), propagate=propagate)
     assert len(calls) == 5
