@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,8 @@ def _check_type(name: str, value: Any, default: Any, source: str) -> None:
     if wrong_bool or not isinstance(value, allowed):
         expected = " or ".join(kind.__name__ for kind in allowed)
         raise UserError(f"{source}: {name} is {value!r}, expected {expected}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{source}: {name} is {value!r}, expected a finite number")
 
 
 def _one_of(names: tuple[str, ...]) -> str:

@@ -39,7 +39,7 @@ class MethodNetwork(nn.Module):
         Weights of other networks, such as for another number of classes, end the command with one line: prediction
         calls this without any of our code around it.
         """
-        if strict and (difference := _difference(state_dict, self.state_dict())):
+        if strict and (difference := weights_difference(state_dict, self.state_dict())):
             raise UserError(
                 f"the checkpoint is of other networks ({difference}): of another number of classes or channels, or of "
                 "another trainer or settings; give a checkpoint of this dataset and trainer"
@@ -48,8 +48,8 @@ class MethodNetwork(nn.Module):
         return self.method.networks.load_state_dict(state_dict, strict=strict, assign=assign)
 
 
-def _difference(loaded: Any, own: dict[str, Any]) -> str:
-    """Say in words where weights are of other networks; empty if they are not."""
+def weights_difference(loaded: Any, own: dict[str, Any]) -> str:
+    """Return in words where weights are of other networks; empty if they are not."""
     for name in own:
         if name not in loaded:
             return f"{name} is not in it"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_rada.trained_model import method_of, scans_for
+from nnunetv2_rada.trained_model import check_scans, method_of, scans_for
 from sparse_annotation_tools.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def predict_networks(
         Folder by network.
 
     Raises:
-        UserError: the model has one network only, or `scans_for` finds none to predict.
+        UserError: the model has one network only, a number of processes cannot be, or there are no scans that can be
+            predicted, see `scans_for` and `check_scans`.
     """
     method: Any = method_of(predictor)
     names = list(method.networks)
@@ -47,7 +48,11 @@ def predict_networks(
             f"{predictor.trainer_name} predicts with one network, expected several; "
             f"nnUNetv2_predict -tr {predictor.trainer_name} writes what it predicts"
         )
-    scans_for(predictor, images)
+    if (preprocessing_processes == 0) != (export_processes == 0) or min(preprocessing_processes, export_processes) < 0:
+        raise UserError(
+            f"-npp is {preprocessing_processes} and -nps is {export_processes}, expected both 1 or more, or both 0"
+        )
+    check_scans(scans_for(predictor, images))
     section = predictor.plans_manager.plans["configurations"][configuration]["rada"]["config"]
     folders = {name: output / name for name in names}
     for name, folder in folders.items():

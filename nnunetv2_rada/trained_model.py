@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,18 +71,26 @@ def open_model(choice: ModelChoice, device: str) -> nnUNetPredictor:
     """Load a model as nnUNetv2_predict does; its network is a `MethodNetwork`.
 
     Raises:
-        UserError: see `model_folder`; or the trainer is not one of this package, so its network has no parts.
+        UserError: see `model_folder`; or one of the model's files cannot be read; or the trainer is not one of this
+            package, so its network has no parts.
     """
     folder = model_folder(choice)
 
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    from nnunetv2_rada.checkpoint import UNREADABLE, reason_of
     from nnunetv2_rada.network import MethodNetwork
 
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells of every place where it looks for the trainer
         predictor = nnUNetPredictor(device=torch.device(device), perform_everything_on_device=device == "cuda")
-        predictor.initialize_from_trained_model_folder(str(folder), choice.folds, choice.checkpoint)
+        try:
+            predictor.initialize_from_trained_model_folder(str(folder), choice.folds, choice.checkpoint)
+        except UNREADABLE as error:
+            raise UserError(
+                f"the model in {folder} cannot be opened ({reason_of(error)}); copy plans.json, dataset.json and the "
+                "folders of its folds again from where it was trained, or train again"
+            ) from None
     predictor.network = getattr(predictor.network, "_orig_mod", predictor.network)  # not compiled: parts run alone
     if not isinstance(predictor.network, MethodNetwork):
         raise UserError(
@@ -119,6 +127,19 @@ def scans_for(predictor: nnUNetPredictor, images: Path) -> dict[str, list[str]]:
             f"(_0000{ending} and so on)"
         )
     return found
+
+
+def check_scans(scans: Mapping[str, Sequence[str]]) -> None:
+    """Read every file once: nnU-Net's readers take a file that is cut off for a scan with an empty end.
+
+    Raises:
+        UserError: a file is missing, cut off, not 3-D, or otherwise no scan.
+    """
+    from sparse_annotation_tools.volumes import SUFFIXES, read_volume
+
+    for file in (file for of_case in scans.values() for file in of_case):
+        if file.endswith(SUFFIXES):  # what other readers of nnU-Net take is theirs to check
+            read_volume(Path(file))
 
 
 def check_case(cases: Sequence[str], wanted: str, folder: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -20,7 +20,14 @@ from torch import autocast, nn
 from torch.nn import functional as F
 
 from nnunetv2_rada.annotated_dice import collapsed, count_all, mean_dice, take_branches
-from nnunetv2_rada.checkpoint import EPOCH_OUTPUTS, METHOD_STATE, SECTION, read_checkpoint, write_checkpoint
+from nnunetv2_rada.checkpoint import (
+    EPOCH_OUTPUTS,
+    METHOD_STATE,
+    SECTION,
+    check_pretrained_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from nnunetv2_rada.clean_exit import ends_cleanly
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
@@ -48,6 +55,12 @@ from nnunetv2_rada.plan_section import (
     training_patch,
 )
 from nnunetv2_rada.planned_backbone import patch_multiples, planned_backbones
+from nnunetv2_rada.training_checks import (
+    check_fold,
+    check_surroundings,
+    planned_configuration,
+    pretrained_weights_option,
+)
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS, CasesFile
@@ -75,27 +88,15 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own signature)
     ) -> None:
-        if not nnUNet_results.is_set():
-            raise UserError(
-                "nnUNet_results is not set, and the model is written there; type: export nnUNet_results=DIR"
-            )
+        check_surroundings(device)
         manager = PlansManager(plans)
-        planned = manager.get_configuration(configuration)
-        if len(planned.patch_size) != 3 or planned.previous_stage_name is not None:
-            raise UserError(
-                f"configuration {configuration} is 2-D or a cascade stage, but RADA trains whole 3-D networks; "
-                "give 3d_fullres or 3d_lowres"
-            )
-        if manager.get_label_manager(dataset_json).has_regions:
-            raise UserError(
-                "dataset.json defines regions, but RADA trains one label per voxel; merge or split the labels, see "
-                "rada-make-sparse-dataset --label-names"
-            )
+        planned = planned_configuration(manager, configuration, dataset_json)
         self.continues = bool(plans.get("continue_training", False))
         raw = Path(nnUNet_raw) / manager.dataset_name if nnUNet_raw.is_set() else None
         with first_rank_first():
             self.rada = sync_rada_folder(raw, Path(nnUNet_preprocessed) / manager.dataset_name)
         self.cases = CasesFile.load(self.rada)
+        check_fold(fold, self.rada)
 
         wanted = Config.from_json(self.settings, source=f"the settings of {type(self).__name__}")
         if os.environ.get("RADA_CONFIG"):
@@ -160,6 +161,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Build networks and optimizers from the run's seed."""
         seed_all(self.config.seed, INITIALISATION, 0)
         super().initialize()
+        if (file := pretrained_weights_option(sys.argv)) is not None:  # nnU-Net loads them next, with bare assertions
+            check_pretrained_weights(file, self.method_network.state_dict())
 
     @property
     def method(self) -> Method:
@@ -193,12 +196,6 @@ class nnUNetTrainerRADA(nnUNetTrainer):
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """Return training and validation cases; only labelled cases validate."""
-        if self.fold != "all":
-            splits = len(load_json(str(self.rada.splits_file)))
-            if int(self.fold) >= splits:
-                raise UserError(
-                    f"fold {self.fold} does not exist, the dataset has {splits}; give 0 to {splits - 1} or all"
-                )
         training, validation = super().do_split()
         strange = sorted({*training, *validation} - self.cases.cases.keys())
         if strange:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from phantom_dataset import make_options, words, write_small_phantoms
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.schema_check import file_ending
 
 PACKAGES = ("sparse_annotation_tools", "nnunetv2_rada")
@@ -107,24 +107,11 @@ def test_the_commands_work_without_a_network(no_network: list[str], nnunet_folde
     """Scans to dataset, embeddings by the default encoder, checks, suggestions and scores: nobody is asked anything."""
     from sparse_annotation_tools.cli import check_dataset, embed, evaluate, make_sparse_dataset, suggest_slices
 
-    write_phantom_set(tmp_path, labelled=1, unlabelled=1, test=0, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0))
+    write_small_phantoms(tmp_path, labelled=1, unlabelled=1)
     images, labels = str(tmp_path / "labelled" / "images"), str(tmp_path / "labelled" / "labels")
-    words = [
-        "-d",
-        "7",
-        "-n",
-        "Deaf",
-        "--images",
-        images,
-        "--labels",
-        labels,
-        "--simulate",
-        "SCA",
-        "--label-names",
-        "organ",
-    ]
+    default_encoder = make_options(tmp_path, **{"--encoder": None, "--encoder-seed": None})
     ran: list[tuple[Callable[..., int], list[str]]] = [
-        (make_sparse_dataset.main, [*words, "-np", "1"]),
+        (make_sparse_dataset.main, words(default_encoder)),
         (embed.main, ["-d", "7"]),
         (check_dataset.main, ["-d", "7", "-np", "1"]),
         (suggest_slices.main, ["-i", images, "-o", str(tmp_path / "suggested"), "-np", "1"]),

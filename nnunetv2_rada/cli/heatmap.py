@@ -48,12 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Explain one scan."""
     arguments = parser().parse_args(argv)
 
-    from nnunetv2_rada.trained_model import check_case, open_model, scans_for
+    from nnunetv2_rada.trained_model import check_case, check_scans, open_model, scans_for
 
     predictor = open_model(chosen_model(arguments), pick_device(arguments.device))
     value = _value(predictor.dataset_json["labels"], arguments.class_name)
     scans = scans_for(predictor, arguments.images)
     check_case(list(scans), arguments.case, arguments.images)
+    check_scans({arguments.case: scans[arguments.case]})
 
     from nnunetv2_rada.explain.heat_maps import heat_maps, write_heat
     from sparse_annotation_tools.report.heat_picture import ShownHeat, heat_picture

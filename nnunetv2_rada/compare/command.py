@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_rada.compare.paper import DATASETS
 from nnunetv2_rada.compare.rows import TABLE_NAMES
+from sparse_annotation_tools.cli.arguments import positive
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
 
@@ -37,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder of this comparison")
     parser.add_argument("--methods", nargs="+", metavar="ROW", help="some rows of the tables (default: all)")
-    parser.add_argument("--iterations", type=_positive, metavar="N", help="of every row (default: the paper's 6000)")
-    parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs of each row (default 3)")
+    parser.add_argument("--iterations", type=positive, metavar="N", help="of every row (default: the paper's 6000)")
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of each row (default 3)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="settings of all runs, as for RADA_CONFIG (JSON)")
     parser.add_argument("-device", "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument(
@@ -51,13 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--yes", action="store_true", help="start though it takes more than an hour")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
 
 
 @command("rada-compare")

@@ -11,6 +11,7 @@ from typing import Any
 
 from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.lock import FileLock
 
 
@@ -53,13 +54,24 @@ class ComparisonFolder:
             if not self.mark.exists():
                 write_json(self.mark, wanted)
                 return
-        begun = json.loads(self.mark.read_text(encoding="utf-8"))
+        begun = self._begun_with()
         for name in {**begun, **wanted}:
             if begun.get(name) != wanted.get(name):
                 raise UserError(
                     f"{self.root} holds a comparison with {name} {_shown(begun.get(name))}, now "
                     f"{_shown(wanted.get(name))}: its rows would not be comparable; give the former, or another -o"
                 )
+
+    def _begun_with(self) -> dict[str, Any]:
+        try:
+            begun = load_json(self.mark)
+        except ValueError as error:
+            raise UserError(f"{self.mark} is damaged ({error}); put it back, or give another -o") from None
+        if not isinstance(begun, dict):
+            raise UserError(
+                f"{self.mark} holds {type(begun).__name__}, expected what rada-compare wrote; give another -o"
+            )
+        return begun
 
 
 def _shown(value: Any) -> str:

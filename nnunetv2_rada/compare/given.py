@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import shlex
 from dataclasses import dataclass
 from hashlib import sha256
@@ -74,8 +76,9 @@ def recorded_options(cases: CasesFile) -> argparse.Namespace:
     from sparse_annotation_tools.cli.make_sparse_dataset import parser
 
     try:
-        return parser().parse_args(shlex.split(cases.command)[1:])
-    except SystemExit:
+        with contextlib.redirect_stderr(io.StringIO()):  # argparse prints its own line
+            return parser().parse_args(shlex.split(cases.command)[1:])
+    except (SystemExit, ValueError):
         raise UserError(
             f"the command that made {cases.dataset} cannot be read any more: {cases.command}; make the dataset again"
         ) from None
@@ -90,7 +93,8 @@ def parse_embedding(options: str) -> argparse.Namespace:
     from sparse_annotation_tools.cli.embed import parser
 
     try:
-        return parser().parse_args(["-d", "1", *shlex.split(options)])
+        with contextlib.redirect_stderr(io.StringIO()):
+            return parser().parse_args(["-d", "1", *shlex.split(options)])
     except (SystemExit, ValueError):
         raise UserError(f"--embedding {options!r} holds no options of rada-embed; see rada-embed --help") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 
 SPLITS = "splits_final.json"
@@ -24,11 +25,12 @@ def sync_rada_folder(raw_dataset: Path | None, preprocessed_dataset: Path) -> Ra
         preprocessed_dataset: the preprocessed dataset's folder.
 
     Raises:
-        UserError: neither place has a `rada/` folder.
+        UserError: neither place has a `rada/` folder, or has no cases.json that can be read, or no folds.
     """
     copy = preprocessed_dataset / "rada"
     source = raw_dataset / "rada" if raw_dataset is not None else None
     if source is not None and (source / "cases.json").is_file():
+        _check(RadaFolder(root=source))  # a damaged one must not replace a sound copy
         _mirror(source, copy)
     elif not (copy / "cases.json").is_file():
         raise UserError(
@@ -36,9 +38,29 @@ def sync_rada_folder(raw_dataset: Path | None, preprocessed_dataset: Path) -> Ra
             "make the dataset with rada-make-sparse-dataset"
         )
     folder = RadaFolder(root=copy)
-    CasesFile.load(folder)
+    _check(folder)
     _put(folder.splits_file, preprocessed_dataset / SPLITS)
     return folder
+
+
+def number_of_folds(folder: RadaFolder) -> int:
+    """Return how many folds the dataset has.
+
+    Raises:
+        UserError: `splits_final.json` is missing or damaged.
+    """
+    path, remake = folder.splits_file, "make the dataset again with rada-make-sparse-dataset"
+    try:
+        return len(load_json(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; {remake}") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); {remake}") from None
+
+
+def _check(folder: RadaFolder) -> None:
+    CasesFile.load(folder)
+    number_of_folds(folder)
 
 
 def _mirror(source: Path, copy: Path) -> None:

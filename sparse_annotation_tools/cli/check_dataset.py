@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
 
@@ -23,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("-d", dest="dataset", required=True, metavar="DATASET", help="dataset id or name")
     result.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write the findings to this JSON file")
-    result.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_processes(result)
     return result
 
 
@@ -31,9 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Check one dataset; raise if the user must mend something."""
     args = parser().parse_args(argv)
-    processes = args.processes if args.processes is not None else min(8, os.cpu_count() or 1)
-    if processes < 1:
-        raise UserError(f"-np is {args.processes}, expected 1 or more")
+    processes = processes_of(args)
 
     from sparse_annotation_tools.atomic import write_json
     from sparse_annotation_tools.dataset_check import TRAINERS_WITHOUT_PROMPTS, check_dataset

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Compare each label map of one folder with its namesake in another; print a table, write a JSON file."""
     arguments = _parser().parse_args(argv)
-
-    from joblib import cpu_count
+    processes = processes_of(arguments)
 
     from sparse_annotation_tools.atomic import write_json
     from sparse_annotation_tools.evaluation import evaluate_pairs
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pairs,
         labels,
         keep_largest_component=arguments.largest_component,
-        processes=arguments.np or cpu_count(),
+        processes=processes,
     )
     embeddings = embeddings_behind(arguments.pred)
     print(table(evaluation))
@@ -67,15 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="first keep only the largest connected part of each predicted class (off by default)",
     )
-    parser.add_argument("-np", type=_positive, metavar="N", help="number of processes (default: all cores)")
+    add_processes(parser)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
 
 
 def named_labels(names: Sequence[str]) -> Labels:

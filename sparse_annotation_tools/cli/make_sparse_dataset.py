@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.options import add_encoder_arguments, options_from_arguments
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_encoder_arguments(result)
     work = result.add_argument_group("work")
-    work.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_processes(work)
     work.add_argument(
         "--backend", choices=("processes", "dask"), default="processes", help="where they run (default processes)"
     )
@@ -108,9 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     raw = _nnunet_folder("nnUNet_raw")
     if raw is None:
         raise UserError("nnUNet_raw is not set, and the dataset goes there; type: export nnUNet_raw=FOLDER")
-    processes = args.processes if args.processes is not None else min(8, os.cpu_count() or 1)
-    if processes < 1:
-        raise UserError(f"-np is {args.processes}, expected 1 or more")
+    processes = processes_of(args)
     _check_backend(args)
 
     from sparse_annotation_tools.dataset import make_dataset

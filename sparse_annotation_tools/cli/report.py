@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
 
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         help="folders of predictions, one a network: shows where they disagree (default: the probabilities in -pred, "
         "where nnUNetv2_predict --save_probabilities wrote them)",
     )
-    result.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_processes(result)
     return result
 
 
@@ -69,9 +70,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Make one report."""
     args = parser().parse_args(argv)
-    processes = args.processes if args.processes is not None else min(8, os.cpu_count() or 1)
-    if processes < 1:
-        raise UserError(f"-np is {args.processes}, expected 1 or more")
+    processes = processes_of(args)
     for option, folder in (("-pred", args.predictions), ("-gt", args.truth)):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{option} {folder} is not a folder; expected one with label maps {{case}}.nii.gz")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
-from sparse_annotation_tools.errors import UserError, some
+from sparse_annotation_tools.errors import some
 
 if TYPE_CHECKING:
     from sparse_annotation_tools.suggestion_files import Record
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a scan that looks alike, and its dense label map",
     )
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="next slices in each scan (default 1)")
-    parser.add_argument("-np", dest="processes", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_processes(parser)
     return parser
 
 
@@ -93,9 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Suggest slices for every scan of a folder."""
     args = _parser().parse_args(argv)
-    processes = args.processes if args.processes is not None else min(8, os.cpu_count() or 1)
-    if processes < 1:
-        raise UserError(f"-np is {processes}, expected 1 or more")
+    processes = processes_of(args)
 
     from sparse_annotation_tools.suggestion import SuggestionRequest, suggest_slices
 

@@ -16,7 +16,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.json_files import load_json
 from sparse_annotation_tools.schema import IGNORE, AnnotatedSlice, CasesFile, RadaFolder
 from sparse_annotation_tools.schema_check import file_ending
-from sparse_annotation_tools.volumes import Geometry
+from sparse_annotation_tools.volumes import Geometry, read_label_of_scan, read_volume
 
 Array = NDArray[Any]
 
@@ -101,7 +101,8 @@ class RawDataset:
             doubt: folders that hold the case and say how sure its prediction is, see `doubt.read_prediction`.
 
         Raises:
-            UserError: there is no image of that name, or a file cannot be read or has another size.
+            UserError: there is no image of that name, or a file cannot be read or lies on another
+                grid.
         """
         places = [self.folder / "imagesTr", self.folder / "imagesTs"] if images is None else [images]
         expected = [place / f"{case}_0000{self.ending}" for place in places]
@@ -142,13 +143,8 @@ class RawDataset:
         )
 
     def _label(self, path: Path, image: Any) -> Array:
-        label = _read(path)
-        if label.GetSize() != image.GetSize():
-            raise UserError(
-                f"{path} has size {label.GetSize()[::-1]}, expected {image.GetSize()[::-1]} as its image; "
-                "make the file again"
-            )
-        return _upright(SimpleITK.GetArrayFromImage(label), image).astype(np.uint8)
+        label = read_label_of_scan(path, _geometry(image), "make the file again, on this very scan")
+        return _upright(label, image).astype(np.uint8)
 
 
 def _geometry(image: Any) -> Geometry:
@@ -166,11 +162,13 @@ def _affine(image: Any) -> Array:
 
 
 def _read(path: Path) -> Any:
-    try:
-        return SimpleITK.ReadImage(str(path))
-    except RuntimeError:
-        reason = "SimpleITK cannot read it" if path.exists() else "it does not exist"
-        raise UserError(f"{path}: {reason}; make the file again") from None
+    """Read a scan as `read_volume` does, which refuses what ITK would read in silence, for ITK to turn upright."""
+    volume = read_volume(path)
+    image = SimpleITK.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.geometry.spacing)
+    image.SetOrigin(volume.geometry.origin)
+    image.SetDirection(volume.geometry.direction)
+    return image
 
 
 def _upright(array: Array, like: Any) -> Array:

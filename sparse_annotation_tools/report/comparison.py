@@ -160,8 +160,9 @@ def _image_file(folder: Path, case: str) -> Path:
         if path.is_file():
             return path
     scans = [stem_of(path) or "" for path in folder.glob(f"*{_CHANNEL}.*")] if folder.is_dir() else []
-    there = some(sorted(stem.removesuffix(_CHANNEL) for stem in scans)) or "no scan"
-    raise UserError(f"{folder} holds no {case}{_CHANNEL} ({', '.join(SUFFIXES)}), only {there}; check -i")
+    there = some(sorted(stem.removesuffix(_CHANNEL) for stem in scans))
+    others = f"only {there}" if there else "nor any other scan"
+    raise UserError(f"{folder} holds no {case}{_CHANNEL} ({', '.join(SUFFIXES)}), {others}; check -i")
 
 
 def _slice(request: ComparisonRequest, case: str, upright: Upright, truth: Array) -> tuple[Plane, int]:

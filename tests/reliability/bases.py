@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from phantom_dataset import write_small_phantoms
 
 from reliability.commands import COMMANDS
 from reliability.place import Place
-from sparse_annotation_tools.phantom import write_phantom_set
+from reliability.stock import SETTINGS_FILE, plan, save_model
 
 Base = Callable[[str], Path]
 
@@ -39,15 +40,15 @@ def make_place(root: Path, base: Path, patch: pytest.MonkeyPatch) -> Place:
     patch.setitem(make_dataset.__kwdefaults__, "propagate", copy_slice)
     for name in ("raw", "preprocessed", "results"):
         patch.setenv(f"nnUNet_{name}", str(root / name))
+    if (root / SETTINGS_FILE).is_file():
+        patch.setenv("RADA_CONFIG", str(root / SETTINGS_FILE))
     return place
 
 
 def _scans(folder: Path, base: Base) -> None:
     for name in ("raw", "preprocessed", "results", "work"):
         (folder / name).mkdir(parents=True)
-    write_phantom_set(
-        folder / "inputs", labelled=2, unlabelled=1, test=1, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0)
-    )
+    write_small_phantoms(folder / "inputs", labelled=2, unlabelled=1, test=1)
 
 
 def _dataset(folder: Path, base: Base) -> None:
@@ -63,8 +64,23 @@ def _predictions(folder: Path, base: Base) -> None:
     shutil.copytree(folder / "inputs" / "labelled" / "labels", folder / "inputs" / "predictions")
 
 
+def _report(folder: Path, base: Base) -> None:
+    shutil.copytree(base("dataset"), folder)
+    shutil.copytree(folder / "inputs" / "test" / "labels", folder / "inputs" / "predictions")
+
+
+def _model(folder: Path, base: Base) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        make_place(folder, base("dataset"), patch)
+        plan(folder)
+        patch.setenv("RADA_CONFIG", str(folder / SETTINGS_FILE))
+        save_model(folder)
+
+
 _MAKERS: dict[str, Callable[[Path, Base], None]] = {
     "scans": _scans,
     "dataset": _dataset,
     "predictions": _predictions,
+    "report": _report,
+    "model": _model,
 }

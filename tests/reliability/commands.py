@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reliability.place import Place
+from phantom_dataset import Options, make_options, words
 
-Options = Mapping[str, str | list[str] | None]
+from reliability.place import TEST, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,7 @@ class Command:
 
     def argv(self, place: Place, changes: Options) -> list[str]:
         """Return the arguments with changes."""
-        words: list[str] = []
-        for option, value in {**self.options, **changes}.items():
-            if value is not None:
-                values = [value] if isinstance(value, str) else value
-                words += [option, *(_placed(each, place) for each in values if each)]
-        return words
+        return [_placed(word, place) for word in words({**self.options, **changes})]
 
 
 def _placed(text: str, place: Place) -> str:
@@ -49,6 +44,7 @@ def _placed(text: str, place: Place) -> str:
     return text
 
 
+_MODEL = {"-d": "7", "-f": "0", "-device": "cpu", "-i": "{inputs}/test/images"}
 _TOOLS = "sparse_annotation_tools.cli"
 COMMANDS = {
     command.name: command
@@ -57,20 +53,7 @@ COMMANDS = {
             name="rada-make-sparse-dataset",
             entry=f"{_TOOLS}.make_sparse_dataset:main",
             base="scans",
-            options={
-                "-d": "7",
-                "-n": "Phantom",
-                "--images": "{inputs}/labelled/images",
-                "--labels": "{inputs}/labelled/labels",
-                "--unlabelled": "{inputs}/unlabelled/images",
-                "--test-images": "{inputs}/test/images",
-                "--test-labels": "{inputs}/test/labels",
-                "--label-names": ["organ"],
-                "--simulate": "SCA",
-                "--encoder": "random",
-                "--encoder-seed": "0",
-                "-np": "1",
-            },
+            options=make_options("{inputs}", unlabelled=True, test=True),
         ),
         Command(
             name="rada-suggest-slices",
@@ -100,6 +83,60 @@ COMMANDS = {
                 "-o": "{work}/scores.json",
                 "-np": "1",
             },
+        ),
+        Command(
+            name="nnUNetv2_train",
+            entry="reliability.stock:train",
+            base="model",
+            options={"7": "", "3d_fullres": "", "0": "", "-tr": "nnUNetTrainerRADA", "-device": "cpu"},
+        ),
+        Command(
+            name="nnUNetv2_predict",
+            entry="reliability.stock:predict",
+            base="model",
+            options={**_MODEL, "-c": "3d_fullres", "-tr": "nnUNetTrainerRADA", "-o": "{work}/predicted"},
+        ),
+        Command(
+            name="rada-heatmap",
+            entry="nnunetv2_rada.cli.heatmap:main",
+            base="model",
+            options={**_MODEL, "--case": TEST, "--class": "organ", "-o": "{work}/heat"},
+        ),
+        Command(
+            name="rada-predict-networks",
+            entry="nnunetv2_rada.cli.predict_networks:main",
+            base="model",
+            options={**_MODEL, "-o": "{work}/networks", "-npp": "0", "-nps": "0"},
+        ),
+        Command(
+            name="rada-compare",
+            entry="nnunetv2_rada.compare.command:main",
+            base="dataset",
+            options={
+                **{"-d": "7", "--table": "I", "-o": "{work}/comparison", "-device": "cpu"},
+                **{"--methods": "RADA", "--iterations": "10", "--seeds": "1"},
+            },
+        ),
+        Command(
+            name="rada-report",
+            entry=f"{_TOOLS}.report:main",
+            base="report",
+            options={"-d": "7", "-o": "{work}/report", "-pred": "{inputs}/predictions", "-np": "1"},
+        ),
+        Command(
+            name="rada-figure",
+            entry=f"{_TOOLS}.figure:main",
+            base="predictions",
+            options={
+                **{"-i": "{inputs}/labelled/images", "-gt": "{inputs}/labelled/labels"},
+                **{"--predictions": ["one={inputs}/predictions"], "-o": "{work}/figure.png"},
+            },
+        ),
+        Command(
+            name="rada-annotate",
+            entry=f"{_TOOLS}.annotate:main",
+            base="scans",
+            options={"-i": "{inputs}/labelled/images", "-o": "{work}/annotated"},
         ),
         Command(name="rada-doctor", entry="nnunetv2_rada.doctor:main", base="scans"),
         Command(name="rada-demo", entry="nnunetv2_rada.demo:main", base="scans", options={"-o": "{work}/demo"}),

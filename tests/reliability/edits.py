@@ -195,3 +195,8 @@ def both(*edits: Spoil) -> Spoil:
             each(place)
 
     return edit
+
+
+def second_test_channel(place: Place) -> None:
+    """Give the test scan a second channel."""
+    copied(f"test/images/{TEST}_0000.nii.gz", f"test/images/{TEST}_0001.nii.gz")(place)

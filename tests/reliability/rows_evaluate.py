@@ -143,7 +143,7 @@ EVALUATE = [
             "--labels names a twice, expected a name of its own for each",
             {"options": {"--labels": ["a", "a"]}},
         ),
-        ("no process", nothing, "argument -np: 0 is less than 1", {"options": {"-np": "0"}}),
+        ("no process", nothing, "-np is 0, expected 1 or more", {"options": {"-np": "0"}}),
         ("-o is a folder", lambda p: (p.work / "scores.json").mkdir(), "Is a directory: ... mend it and run again"),
         (
             "-o lies below a file",

@@ -1,4 +1,4 @@
-"""Rows of training and prediction, whose tests lie beside the tests of what they are about."""
+"""Rows of training whose tests lie beside the tests of what they are about; `rows_nnunet` holds the others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ _TRAINER, _PLANS = "nnunetv2_rada/test_trainer.py", "nnunetv2_rada/test_plan_sec
 _WRONG = f"{_CONFIG}::test_wrong_settings_say_what_was_expected"
 _FILE = f"{_CONFIG}::test_a_config_file_that_is_missing_or_broken_is_named"
 _OTHER = f"{_NETWORK}::test_weights_of_other_networks_end_with_one_line"
-_MODEL = "nnunetv2_rada/test_trained_model.py::test_what_is_missing_is_named_with_what_is_there"
 
 TRAINING = [
     *_pointers(
@@ -58,11 +57,6 @@ TRAINING = [
         ("iterations that are no whole epochs", "a multiple of iterations_per_epoch", _WRONG),
         ("RADA_CONFIG names no file", "does not exist; give a JSON file or unset RADA_CONFIG", _FILE),
         ("RADA_CONFIG is no JSON", "cannot be read as JSON", _FILE),
-        (
-            "nnUNet_results unset",
-            "nnUNet_results is not set, and the model is written there; type: export",
-            f"{_NETWORK}::test_training_without_a_results_folder_ends_with_one_line",
-        ),
         (
             "a cascade stage",
             "is 2-D or a cascade stage, but RADA trains whole 3-D networks; give 3d_fullres or",
@@ -122,22 +116,8 @@ TRAINING = [
         ),
     ),
     *_pointers(
-        "checkpoint to go on from, or to predict with",
-        ("cut off", "cannot be read", f"{_CHECKPOINT}::test_a_checkpoint_that_is_none_of_ours_is_refused"),
-        ("of a stock trainer", "was written by", f"{_CHECKPOINT}::test_a_checkpoint_that_is_none_of_ours_is_refused"),
-        ("of another class count", "the checkpoint is of other networks ( ...  there, ", _OTHER),
+        "checkpoint",
         ("without weights", "is not in it", _OTHER),
         ("with weights of another network", "is only in it", _OTHER),
-        (
-            "plans.json without a rada section",
-            "has no readable rada section ... put back the plans.json",
-            f"{_NETWORK}::test_plans_without_our_section_end_prediction_with_one_line",
-        ),
-    ),
-    *_pointers(
-        "model that rada-heatmap or rada-predict-networks opens",
-        ("no such dataset", "should hold one", _MODEL),
-        ("no such trainer or configuration", "check -tr, -p and -c", _MODEL),
-        ("a fold that was not trained", "check -f", _MODEL),
     ),
 ]

@@ -31,7 +31,7 @@ def tables(rows: Sequence[Row]) -> str:
 def pointed(rows: Sequence[Pointer]) -> str:
     """Return the part about training and prediction, whose tests lie elsewhere."""
     parts = [
-        "### Training and prediction",
+        "### Training, beyond the rows of nnUNetv2_train",
         f"{len(rows)} rows, each refused with status 2 by a test beside its subject.",
     ]
     for group, of_group in groupby(rows, key=lambda row: row.group):

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from phantom_dataset import make_options, words, write_small_phantoms
 
 from sparse_annotation_tools import cluster as cluster_module
 from sparse_annotation_tools.cli.make_sparse_dataset import main
 from sparse_annotation_tools.cluster import dask_cluster
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.phantom import write_phantom_set
 
 pytestmark = pytest.mark.slow
 
@@ -98,19 +98,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def command_line(folder: Path, cases: int) -> list[str]:
     """Return the arguments for some labelled phantoms, which are written to `folder`."""
-    write_phantom_set(folder, labelled=cases, unlabelled=0, test=0, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0))
-    options = {
-        "--images": folder / "labelled" / "images",
-        "--labels": folder / "labelled" / "labels",
-        "--simulate": "SCA",
-        "--label-names": "organ",
-        "--encoder": "random",
-        "--encoder-seed": "0",
-        "-d": "7",
-        "-n": "Phantom",
-        "-np": "1",
-    }
-    return [str(text) for option in options.items() for text in option]
+    write_small_phantoms(folder, labelled=cases)
+    return words(make_options(folder))
 
 
 def test_a_killed_worker_costs_no_volume(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from phantom_dataset import make_options, words
 
 from nnunetv2_rada.compare import external
 from sparse_annotation_tools.cli.make_sparse_dataset import main as make_sparse_dataset
@@ -30,13 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("nnUNet_raw", str(root / "raw"))
         status = make_sparse_dataset(
-            [
-                *("-d", "901", "-n", "Phantom", "--images", f"{scans}/labelled/images"),
-                *("--labels", f"{scans}/labelled/labels", "--unlabelled", f"{scans}/unlabelled/images"),
-                *("--test-images", f"{scans}/test/images", "--test-labels", f"{scans}/test/labels"),
-                *("--simulate", "SCA", "--label-names", "organ", "--encoder", "random", "--encoder-seed", "0"),
-                *("-np", "1", "--morphology-mm", "0"),
-            ]
+            words(make_options(scans, unlabelled=True, test=True, **{"-d": "901", "--morphology-mm": "0"}))
         )
     assert status == 0
     return root / "raw"

@@ -12,29 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from phantom_dataset import make_options, words, write_small_phantoms
 
 from sparse_annotation_tools.cli.make_sparse_dataset import main
-from sparse_annotation_tools.phantom import write_phantom_set
 
 Files = Callable[[Path], dict[str, bytes]]
 
 
 def command_line(folder: Path) -> list[str]:
     """Return the arguments for one labelled and one unlabelled phantom, which are written to `folder`."""
-    write_phantom_set(folder, labelled=1, unlabelled=1, test=0, shape=(10, 12, 14), spacing_mm=(3.0, 3.0, 3.0))
-    options = {
-        "--images": folder / "labelled" / "images",
-        "--labels": folder / "labelled" / "labels",
-        "--unlabelled": folder / "unlabelled" / "images",
-        "--simulate": "SCA",
-        "--label-names": "organ",
-        "--encoder": "random",
-        "--encoder-seed": "0",
-        "-d": "7",
-        "-n": "Phantom",
-        "-np": "2",
-    }
-    return [str(text) for option in options.items() for text in option]
+    write_small_phantoms(folder, labelled=1, unlabelled=1)
+    return words(make_options(folder, unlabelled=True, **{"-np": "2"}))
 
 
 def running(arguments: list[str], raw: Path) -> subprocess.Popen[str]:

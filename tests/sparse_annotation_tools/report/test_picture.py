@@ -204,7 +204,7 @@ def test_missing_and_wrongly_sized_files_are_named(tmp_path: Path) -> None:
         dataset_picture(folder, tmp_path / "x.png", predictions=tmp_path / "empty")
     phantom = make_phantom(1, shape=(8, 8, 8))
     _save(phantom.label, phantom, tmp_path / "predictions" / "good.nii.gz")
-    with pytest.raises(UserError, match=r"good\.nii\.gz has size \(8, 8, 8\)"):
+    with pytest.raises(UserError, match=r"good\.nii\.gz is not on the grid of its scan: size"):
         raw.read("good", predictions=tmp_path / "predictions")
     with pytest.raises(UserError, match="is no raw dataset"):
         RawDataset(tmp_path)

@@ -1,0 +1,78 @@
+"""What a training needs, checked before nnU-Net sets anything up: one line each for what is missing."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from nnunetv2.paths import nnUNet_results
+
+from nnunetv2_rada.data.rada_folder import number_of_folds
+from sparse_annotation_tools.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+    from sparse_annotation_tools.schema import RadaFolder
+
+
+def check_surroundings(device: torch.device) -> None:
+    """Refuse to train without a place for the model, or on a device that is not there.
+
+    Raises:
+        UserError: nnUNet_results is not set, or this machine has no such device.
+    """
+    if not nnUNet_results.is_set():
+        raise UserError("nnUNet_results is not set, and the model is written there; type: export nnUNet_results=DIR")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch finds no CUDA device, which nnUNetv2_train expects by default; give -device cpu")
+
+
+def planned_configuration(
+    plans: PlansManager, configuration: str, dataset_json: dict[str, Any]
+) -> ConfigurationManager:
+    """Return a configuration of nnU-Net's plans that RADA can train.
+
+    Raises:
+        UserError: the plans do not have it, it is 2-D or a cascade stage, or the dataset defines regions.
+    """
+    known = plans.available_configurations
+    if configuration not in known:
+        raise UserError(
+            f"the plans {plans.plans_name} have no configuration {configuration}, only {', '.join(known)}; give one of "
+            "them, or plan it with nnUNetv2_plan_and_preprocess"
+        )
+    planned = plans.get_configuration(configuration)
+    if len(planned.patch_size) != 3 or planned.previous_stage_name is not None:
+        raise UserError(
+            f"configuration {configuration} is 2-D or a cascade stage, but RADA trains whole 3-D networks; "
+            "give 3d_fullres or 3d_lowres"
+        )
+    if any(isinstance(value, (list, tuple)) for value in dataset_json["labels"].values()):
+        raise UserError(
+            "dataset.json defines regions, but RADA trains one label per voxel; merge or split the labels, see "
+            "rada-make-sparse-dataset --label-names"
+        )
+    return planned
+
+
+def check_fold(fold: int | str, rada: RadaFolder) -> None:
+    """Refuse a fold that the dataset does not have.
+
+    Raises:
+        UserError: see above.
+    """
+    if fold == "all":
+        return
+    splits = number_of_folds(rada)
+    if not 0 <= int(fold) < splits:
+        raise UserError(f"fold {fold} does not exist, the dataset has {splits}; give 0 to {splits - 1} or all")
+
+
+def pretrained_weights_option(arguments: Sequence[str]) -> Path | None:
+    """Return the file that -pretrained_weights of nnUNetv2_train names: no hook of a trainer is told of it."""
+    return next((Path(value) for option, value in pairwise(arguments) if option == "-pretrained_weights"), None)
