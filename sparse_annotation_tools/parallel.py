@@ -103,11 +103,11 @@ class _Work(Generic[Result]):
 
     def do(self, numbers: Iterable[int], *, processes: int) -> bool:
         """Make these calls; return False where a process was killed."""
-        from joblib import Parallel, delayed
+        from joblib import delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-        parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        task = functools.partial(delayed(_numbered), os.getpid(), self.marks)
+        parallel = _parallel(processes, pre_dispatch="2*n_jobs")
+        task = functools.partial(delayed(_numbered), self.marks)
         try:
             for number, result in parallel(task(number, self.function, self.arguments[number]) for number in numbers):
                 self.results[number] = result
@@ -123,11 +123,10 @@ def import_ahead(module: str, *, processes: int) -> Iterator[None]:
 
     For work that begins with something that only this process can do, such as looking at a single scan.
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    imports = (delayed(_import)(os.getpid(), module) for _ in range(processes))
-    done = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1, pre_dispatch="all")(imports)
+    done = _parallel(processes, pre_dispatch="all")(delayed(_import)(module) for _ in range(processes))
     try:
         yield
     finally:
@@ -136,16 +135,36 @@ def import_ahead(module: str, *, processes: int) -> Iterator[None]:
                 pass
 
 
-def _import(parent: int, module: str) -> None:
-    _end_with(parent)
+def _parallel(processes: int, *, pre_dispatch: str) -> Any:
+    """Return joblib's executor: that of a cluster, where one is in use, else processes that end with this one."""
+    from joblib import Parallel
+    from joblib.parallel import get_active_backend
+
+    options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": pre_dispatch}
+    backend = type(get_active_backend()[0])
+    if backend.__name__ == "LokyBackend":
+        options["backend"] = _ending_with_this(backend)
+    return Parallel(n_jobs=processes, **options)
+
+
+def _ending_with_this(backend: Any) -> Any:
+    """Return a backend of processes that watch this one from their start, work or no work."""
+
+    class EndingWithThis(backend):  # type: ignore[misc]
+        def configure(self, *arguments: Any, **options: Any) -> Any:
+            return super().configure(*arguments, initializer=_end_with, initargs=(os.getpid(),), **options)
+
+    return EndingWithThis()
+
+
+def _import(module: str) -> None:
     importlib.import_module(module)
 
 
 def _numbered(
-    parent: int, under_way: Path, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
+    under_way: Path, number: int, function: Callable[..., Result], arguments: tuple[object, ...]
 ) -> tuple[int, Result]:
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    _end_with(parent)
     mark = under_way / str(number)
     with contextlib.suppress(OSError):  # dask's workers on other machines do not see it, and dask has its own retries
         mark.touch()
@@ -155,15 +174,13 @@ def _numbered(
     return number, result
 
 
-@functools.cache
 def _end_with(parent: int) -> None:
-    """End this process, if it is a child of `parent`, as soon as `parent` is gone.
+    """End this process, a child of `parent`, as soon as `parent` is gone.
 
     A killed command would otherwise leave its workers registering, and one of them might write into a dataset that the
-    next run has finished meanwhile.
+    next run has finished meanwhile; those without work would wait for some for minutes.
     """
-    if os.getppid() == parent:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

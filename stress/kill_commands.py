@@ -64,7 +64,8 @@ class Campaign:
 
     Attributes:
         undisturbed_s: wall time of a run that nobody kills.
-        usual_s: of the last start that came to its end; kills spread over it, however busy the machine is meanwhile.
+        usual_s: of the last start that came to its end, and more after each kill: kills spread over it, however busy
+            the machine is meanwhile.
         kills: how often it was killed.
         alone: how often only its first process.
         ends: how often it came to its end after kills.
@@ -132,6 +133,7 @@ def _killed_or_ended(process: subprocess.Popen[bytes], campaign: Campaign, kills
         (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
         process.wait()
         campaign.kills += 1
+        campaign.usual_s *= 1.1
         campaign.alone += alone
         return False
 

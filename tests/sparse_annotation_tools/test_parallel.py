@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -123,3 +124,29 @@ def test_a_mistake_while_processes_import_comes_through() -> None:
     """And nothing of them is in its way."""
     with pytest.raises(UserError, match="is wrong"), import_ahead("this", processes=2):
         refused(1)
+
+
+_KILLED_AT_ONCE = """
+import os, signal
+from sparse_annotation_tools.parallel import import_ahead
+with import_ahead("this", processes=2):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_a_killed_command_that_gave_them_no_work_yet() -> None:
+    """They would wait for it for minutes, and do it if it was on its way."""
+    command = subprocess.Popen([sys.executable, "-c", _KILLED_AT_ONCE], start_new_session=True)
+    assert command.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and _is_there(command.pid):
+        time.sleep(0.1)
+    assert not _is_there(command.pid)
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
