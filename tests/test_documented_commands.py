@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nnunetv2
 import pytest
+from documented_lines import PAGES, REPOSITORY, SCRIPTS, commands_of, entry_point
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
-SCRIPTS = dict(
-    re.findall(r'^(rada-[a-z-]+) = "([\w.:]+)"$', (REPOSITORY / "pyproject.toml").read_text(), flags=re.MULTILINE)
-)
 SOURCES = [
     path
     for folder in (REPOSITORY / "nnunetv2_rada", REPOSITORY / "sparse_annotation_tools", Path(nnunetv2.__path__[0]))
@@ -34,16 +27,6 @@ FILLINGS = ("No space left on device", "no foreground", "origin")
 
 class Parsed(BaseException):
     """A command has read its options; no `except` of the command itself catches this."""
-
-
-def commands_of(page: Path) -> Iterator[list[str]]:
-    """The `rada-*` command lines of a page's code blocks, split as a shell does."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True) if line.strip().startswith("rada-") else []
-            if words:
-                ends = [number for number, word in enumerate(words) if word in ("|", "&&", ";", ">")]
-                yield words[: min(ends, default=len(words))]
 
 
 LINES = [(page, words) for page in PAGES for words in commands_of(page)]
@@ -67,11 +50,10 @@ def run_parser(name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *, 
         read(self, *arguments)
         raise Parsed
 
-    module, _, function = SCRIPTS[name].partition(":")
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse)
         with pytest.raises((Parsed, SystemExit)) as end:
-            getattr(importlib.import_module(module), function)(words)
+            entry_point(name)(words)
     if end.type is SystemExit and not options_of:
         raise AssertionError(f"{name} parsed nothing")
     if end.type is SystemExit:
