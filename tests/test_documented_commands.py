@@ -21,8 +21,8 @@ OF_THE_SYSTEM = ("Bus error", "unable to open shared memory", "CUDA out of memor
 """Printed by the kernel, and by libraries that hold no Python source."""
 FILLED = "\0"
 """Stands for whatever a message is filled with."""
-FILLINGS = ("No space left on device", "no foreground", "origin")
-"""What the README's texts are filled with, beside numbers and names of trainers."""
+FILLINGS = ("No space left on device", "no foreground", "origin", "axial", "in this epoch")
+"""What the quoted texts are filled with, beside numbers and names of trainers."""
 
 
 class Parsed(BaseException):
@@ -107,6 +107,13 @@ def troubleshooting() -> list[str]:
     return [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
 
 
+def shouted() -> list[str]:
+    """The warnings and the stamp that all pages quote from logs."""
+    texts = [" ".join(page.read_text().split()) for page in PAGES]
+    quotes = r"[`\"]((?:WARNING: |encoder=random: )[^`\"]+)[`\"]"
+    return [text for page in texts for text in re.findall(quotes, page)]
+
+
 def as_pattern(shown: str) -> re.Pattern[str]:
     """What a message must match so that the README's text can come of it; dots stand for anything."""
     pieces = [piece.strip() for piece in shown.split("...") if piece.strip()]
@@ -121,10 +128,11 @@ def as_pattern(shown: str) -> re.Pattern[str]:
     return re.compile(".*".join(loose), flags=re.DOTALL)
 
 
-def test_every_error_that_the_readme_explains_is_printed_somewhere() -> None:
+def test_every_message_that_the_pages_explain_is_printed_somewhere() -> None:
     """Its words stand in the sources, of this package or of nnU-Net's."""
-    shown = troubleshooting()
-    assert len(shown) > 15
+    shown = [*troubleshooting(), *shouted()]
+    assert len(troubleshooting()) > 15
+    assert len(shouted()) > 2
     texts = messages()
     invented = [text for text in shown if text not in OF_THE_SYSTEM and not any(map(as_pattern(text).search, texts))]
     assert invented == []
