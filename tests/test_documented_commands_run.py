@@ -177,6 +177,7 @@ def test_the_readmes_commands_end_with_scores_and_a_page_that_shows_them(
 ) -> None:
     """The predicted scan, which the dataset does not know, is in the report with its measures."""
     assert last_lines_lead_on(run_page(README, capsys))
+    assert (reader / "nnUNet_raw" / "Dataset101_LA" / "rada" / "prompts.safetensors").is_file()
     assert load_json(reader / "results.json")["cases"]
     text = (reader / "report" / "data" / "report.js").read_text()
     assert '"role": "new"' in text

@@ -37,5 +37,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.encoder == "none":
         print(f"{folder.name} stores no embeddings")
     else:
-        print(f"{folder.name}: embeddings of encoder {options.encoder} are in rada/prompts.safetensors")
+        print(f"embeddings of encoder {options.encoder}; written: {folder / 'rada' / 'prompts.safetensors'}")
     print(f"next: rada-check-dataset -d {args.dataset}")

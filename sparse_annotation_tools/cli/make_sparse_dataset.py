@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_encoder(embedding, modality=args.modality, class_names=names)
     with _cluster(args.scheduler, request) if args.scheduler else contextlib.nullcontext(request) as request:
         made = make_dataset(request, embed=lambda folder: embed_dataset(folder, embedding), warn=_warn)
-    _report(made, args.number)
+    _report(made, request.folder, args.number)
 
 
 def _propagation(args: argparse.Namespace) -> PropagationSettings:
@@ -200,11 +200,11 @@ def _warn(message: str) -> None:
     print(f"{NAME}: warning: {message}", file=sys.stderr)
 
 
-def _report(made: CasesFile, number: int) -> None:
+def _report(made: CasesFile, folder: Path, number: int) -> None:
     slices = sum(len(made.cases[case].slices) for case in made.labelled)
     print(
         f"{made.dataset}: {len(made.labelled)} labelled cases with {slices} annotated slices, "
-        f"{len(made.unlabelled)} unlabelled cases, {len(made.test)} test cases"
+        f"{len(made.unlabelled)} unlabelled cases, {len(made.test)} test cases; written: {folder}"
     )
     if made.modality == "CT":
         print(
