@@ -99,6 +99,8 @@ def make_long_report(report: Path, output: Path, cases: int) -> Path:
         original = originals[number % len(originals)]
         folder = f"copy_{number:03d}"
         shutil.copytree(report / "cases" / original["folder"], output / "cases" / folder)
+        for volume in (output / "cases" / folder).glob("*.js"):  # each says to whom it belongs
+            volume.write_text(volume.read_text().replace(f'"{original["folder"]}/', f'"{folder}/', 1))
         content["cases"].append({**original, "name": folder, "folder": folder})
     script.write_text(f"{head}({json.dumps(content)});\n")
     return output
