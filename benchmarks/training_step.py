@@ -37,6 +37,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from nnunetv2_rada.config import Config
+from nnunetv2_rada.host_memory import keep_freed_memory
 from nnunetv2_rada.method import co_training, make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch
 
@@ -58,7 +59,7 @@ def main() -> None:
         return
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    device = torch.device(arguments.device)
+    device = _device(arguments.device)
     clock = _clock(device)
     config = Config(base_filters=arguments.base_filters, stochastic_passes=arguments.passes)
     published = Subject(replace(config, updates="sequential", stochastic_norm="batch"), device)
@@ -262,11 +263,13 @@ def measure_scaling(arguments: argparse.Namespace) -> None:
 def measure_one(config: Config, side: int, classes: int, device_name: str, threads: int) -> tuple[float, float]:
     """Seconds of one step and the MB by which it raises this process's peak memory."""
     torch.set_num_threads(threads)
-    device = torch.device(device_name)
+    device = _device(device_name)
     clock, subject = _clock(device), Subject(config, device, classes=classes)
     subject.step(draw_batch(SMALL, device, classes=classes))
     batch = draw_batch((side,) * 3, device, classes=classes)
-    before, start = _peak_mb(device), clock()
+    before = _peak_mb(device)
+    subject.step(batch)  # as in training, the timed one finds the memory that this one freed
+    start = clock()
     subject.step(batch)
     return clock() - start, _peak_mb(device) - before
 
@@ -300,6 +303,14 @@ def _processor() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _device(name: str) -> torch.device:
+    """The device, with its memory handled as a trainer does."""
+    device = torch.device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _clock(device: torch.device) -> Clock:

@@ -10,6 +10,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_rada.clean_exit import ends_cleanly
 from nnunetv2_rada.config import Config
+from nnunetv2_rada.host_memory import keep_freed_memory
 
 
 class nnUNetTrainerStock(nnUNetTrainer):
@@ -30,6 +31,8 @@ class nnUNetTrainerStock(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own signature)
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if device.type == "cpu":  # as for every other trainer, so that CPU seconds compare
+            keep_freed_memory()
         file = os.environ.get("RADA_CONFIG")
         config = Config().overridden_by_file(file) if file else Config()
         self.num_iterations_per_epoch = config.iterations_per_epoch

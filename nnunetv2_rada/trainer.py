@@ -42,6 +42,7 @@ from nnunetv2_rada.data.transforms import follow_augmentation
 from nnunetv2_rada.distributed import first_rank_first
 from nnunetv2_rada.embeddings import load_prompts, own_embeddings, pooled_embeddings
 from nnunetv2_rada.epoch_progress import EpochProgress
+from nnunetv2_rada.host_memory import keep_freed_memory
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch, Method
 from nnunetv2_rada.network import MethodNetwork
@@ -159,6 +160,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
     @ends_cleanly
     def initialize(self) -> None:
         """Build networks and optimizers from the run's seed."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         seed_all(self.config.seed, INITIALISATION, 0)
         super().initialize()
         if (file := pretrained_weights_option(sys.argv)) is not None:  # nnU-Net loads them next, with bare assertions
