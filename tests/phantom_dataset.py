@@ -1,4 +1,4 @@
-"""The command line that makes a dataset of generated phantoms, which many tests type."""
+"""Command lines on generated phantoms, which many tests type."""
 
 from __future__ import annotations
 
@@ -54,3 +54,23 @@ def words(options: Options) -> list[str]:
         if value is not None:
             found += [option, *(each for each in ([value] if isinstance(value, str) else value) if each)]
     return found
+
+
+def commands_before_training(scans: Path, output: Path, *, processes: int) -> list[tuple[str, list[str]]]:
+    """Return module and arguments of each command of the main job up to training, and of those that look at labels.
+
+    Args:
+        scans: what `write_small_phantoms` wrote.
+        output: gets suggested slices and a report.
+        processes: how many make the dataset.
+    """
+    images, labels = f"{scans}/labelled/images", f"{scans}/labelled/labels"
+    default_encoder = {"--encoder": None, "--encoder-seed": None}
+    return [
+        ("make_sparse_dataset", words(make_options(scans, **default_encoder, **{"-np": str(processes)}))),
+        ("embed", ["-d", "7"]),
+        ("check_dataset", ["-d", "7", "-np", "1"]),
+        ("suggest_slices", ["-i", images, "-o", f"{output}/suggested", "-np", "1"]),
+        ("evaluate", ["-gt", labels, "-pred", labels, "-np", "1"]),
+        ("report", ["-d", "7", "-o", f"{output}/report", "-pred", labels, "-gt", labels, "-np", "1"]),
+    ]

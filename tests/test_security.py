@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from phantom_dataset import make_options, words, write_small_phantoms
+from phantom_dataset import commands_before_training, write_small_phantoms
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.schema_check import file_ending
@@ -104,21 +105,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.slow
 def test_the_commands_work_without_a_network(no_network: list[str], nnunet_folders: Any, tmp_path: Path) -> None:
-    """Scans to dataset, embeddings by the default encoder, checks, suggestions and scores: nobody is asked anything."""
-    from sparse_annotation_tools.cli import check_dataset, embed, evaluate, make_sparse_dataset, suggest_slices
-
+    """Scans to dataset, embeddings by the default encoder, checks, suggestions, scores: nobody is asked anything."""
     write_small_phantoms(tmp_path, labelled=1, unlabelled=1)
-    images, labels = str(tmp_path / "labelled" / "images"), str(tmp_path / "labelled" / "labels")
-    default_encoder = make_options(tmp_path, **{"--encoder": None, "--encoder-seed": None})
-    ran: list[tuple[Callable[..., int], list[str]]] = [
-        (make_sparse_dataset.main, words(default_encoder)),
-        (embed.main, ["-d", "7"]),
-        (check_dataset.main, ["-d", "7", "-np", "1"]),
-        (suggest_slices.main, ["-i", images, "-o", str(tmp_path / "suggested"), "-np", "1"]),
-        (evaluate.main, ["-gt", labels, "-pred", labels, "-np", "1"]),
-    ]
-    for main, arguments in ran:
-        assert main(arguments) == 0, main
+    for module, arguments in commands_before_training(tmp_path, tmp_path, processes=1):
+        command = importlib.import_module(f"sparse_annotation_tools.cli.{module}")
+        assert command.main(arguments) == 0, module
     with pytest.raises(OSError, match="no network"), socket.socket() as probe:
         probe.connect(("127.0.0.1", 9))
     assert no_network == ["('127.0.0.1', 9)"]

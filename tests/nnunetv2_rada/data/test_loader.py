@@ -1,5 +1,6 @@
 """Two-stream batches from real preprocessed files."""
 
+import multiprocessing
 import queue
 import shutil
 import threading
@@ -214,6 +215,25 @@ def test_a_worker_forked_after_parallel_computing_does_not_wait_for_ever(folder)
     finally:
         augmenter._finish()
         torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_make_the_same_batches_however_they_are_started(folder, method):
+    """By fork, as on Linux, and by spawn, as on other systems: batches as those of the process itself."""
+    here = make_loader(folder, augment=True)
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    augmenter = start_loader(make_loader(folder, augment=True, workers=1), pin_memory=False)
+    try:
+        for _ in range(2):
+            expected, made = next(here), next(augmenter)
+            assert made["keys"] == expected["keys"]
+            assert torch.equal(made["image"], expected["image"])
+            assert torch.equal(made["label"], expected["label"])
+    finally:
+        augmenter._finish()
+        multiprocessing.set_start_method(before, force=True)
 
 
 def test_a_file_that_vanished_comes_as_one_line_from_a_worker_too(folder, tmp_path):
