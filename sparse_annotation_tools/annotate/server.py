@@ -25,7 +25,8 @@ import numpy as np
 
 import sparse_annotation_tools.report
 from sparse_annotation_tools.annotate.lease import Lease
-from sparse_annotation_tools.annotate.session import RefusedError, Session
+from sparse_annotation_tools.annotate.open_scan import RefusedError
+from sparse_annotation_tools.annotate.session import Session
 from sparse_annotation_tools.errors import UserError
 
 ADDRESS = "127.0.0.1"

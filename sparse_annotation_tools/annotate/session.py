@@ -1,4 +1,4 @@
-"""What a person can do: open a scan, choose slices, paint, finish slices; each change is on disk before the answer.
+"""Scans of a folder that a person opens and paints in a page; each change is on disk before the answer.
 
 One page at a time may change things. Nothing here knows of HTTP.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 import threading
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,20 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotate.adoption import adopt, read_geometry
 from sparse_annotation_tools.annotate.folder import OutputFolder, Record
-from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint
+from sparse_annotation_tools.annotate.open_scan import OpenScan, RefusedError
+from sparse_annotation_tools.annotate.paint import Paint
 from sparse_annotation_tools.annotate.preview import Previewer, Propagate
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
 from sparse_annotation_tools.annotate.workers import Workers
-from sparse_annotation_tools.drawing import Drawing
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.label_reading import check_label_names
-from sparse_annotation_tools.planes import Plane, axes_of_scan, on_plane
+from sparse_annotation_tools.planes import axes_of_scan
 from sparse_annotation_tools.propagation import propagate
 from sparse_annotation_tools.report.palette import class_colour
-from sparse_annotation_tools.scan_suggestion import KnownScan, suggest
-from sparse_annotation_tools.schema import VIEWS
 from sparse_annotation_tools.sources import unlabelled_cases
-from sparse_annotation_tools.volumes import Volume, read_volume
+from sparse_annotation_tools.volumes import read_volume
 
 DEFAULT_CLASSES = ("organ",)
-
-
-class RefusedError(Exception):
-    """Something that cannot be done now; its message is for the person at the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +49,6 @@ class AnnotationRequest:
     output: Path
     label_names: tuple[str, ...] | None = None
     channel: int | None = None
-
-
-@dataclass(kw_only=True)
-class OpenScan:
-    """The scan that is shown.
-
-    Attributes:
-        case: identifier.
-        volume: the shown channel.
-        axes: array axis of each view.
-        frame: how it is turned for the viewer.
-        paint: what is painted on it.
-        previewer: what training would see.
-        heard: the highest number of a change of each slice, so that a late one is not taken for the last.
-    """
-
-    case: str
-    volume: Volume
-    axes: Mapping[str, int]
-    frame: ViewerFrame
-    paint: Paint
-    previewer: Previewer
-    heard: dict[Plane, int] = field(default_factory=dict)
 
 
 class Session:
@@ -150,7 +121,7 @@ class Session:
             return {"classes": classes, "scans": scans, "command": self.next_command()}
 
     def open(self, page: str, case: str) -> dict[str, Any]:
-        """Show a scan; return its grid as the viewer has it, and all of `describe`.
+        """Show a scan; return its grid as the viewer has it, its slices and its preview.
 
         Raises:
             RefusedError: there is no such scan, or another page has taken over.
@@ -164,38 +135,21 @@ class Session:
                 if self._open is not None:
                     self._open.previewer.stop()
                 self._open = self._load(case)
-                self._update_preview(self._open)
+                self._open.update_preview()
             scan = self._open
             if not scan.paint.slices:
-                self._suggest(scan)
-            z, y, x = scan.frame.shape
-            grid = {"shape": [z, y, x], "spacing_mm": list(scan.frame.spacing_mm), "views": scan.frame.views()}
-            return {**grid, **self.describe(scan)}
-
-    def describe(self, scan: OpenScan) -> dict[str, Any]:
-        """Return the slices of a scan and how far its preview is, as JSON values."""
-        slices = [
-            {
-                "view": each.view,
-                "index": each.index,
-                "done": each.done,
-                "suggested": each.suggested,
-                "painted": scan.paint.is_painted(plane),
-            }
-            for plane, each in scan.paint.slices.items()
-        ]
-        return {"case": scan.case, "slices": slices, "preview": self._preview_state(scan)}
+                scan.suggest()
+                self.folder.keep(case, scan.paint)
+            return {**scan.grid(), **scan.describe()}
 
     def image(self, case: str) -> bytes:
         """Return the shown channel as a NIfTI file in the viewer's frame."""
-        scan = self._current(case)
-        return scan.frame.nifti(scan.volume.array)
+        return self._current(case).image()
 
     def painted(self, case: str) -> bytes:
         """Return what is painted, uint8 in the viewer's order."""
         with self._lock:
-            scan = self._current(case)
-            return scan.frame.array(scan.paint.label).tobytes()
+            return self._current(case).painted()
 
     def preview_layer(self, case: str, view: str | None, index: int) -> bytes:
         """Return the fused label, or that carried from one slice, as a NIfTI file in the viewer's frame.
@@ -203,24 +157,16 @@ class Session:
         Raises:
             RefusedError: it is not computed yet.
         """
-        scan = self._current(case)
-        preview = scan.previewer.preview
-        layer = preview.fused if view is None else (preview.carried or {}).get(self._plane(scan, view, index))
-        if layer is None:
-            raise RefusedError("this label is not computed yet")
-        return scan.frame.nifti(layer)
+        return self._current(case).preview_layer(view, index)
 
     def preview_state(self) -> dict[str, Any]:
         """Return which scan is open and how far its preview is."""
         scan = self._open
-        return {} if scan is None else {"case": scan.case, "preview": self._preview_state(scan)}
+        return {} if scan is None else {"case": scan.case, "preview": scan.preview_state()}
 
     def pixels_of(self, case: str, view: str) -> tuple[int, int]:
         """Return the height and width of the slices of a view, as the viewer's array has them."""
-        scan = self._current(case)
-        axis, _ = scan.frame.plane(self._plane(scan, view, 0))
-        height, width = (side for other, side in enumerate(scan.frame.shape) if other != axis)
-        return height, width
+        return self._current(case).pixels_of(view)
 
     def save(self, page: str, case: str, view: str, index: int, number: int, drawn: NDArray[np.uint8]) -> bool:
         """Keep what is painted on a slice; return False if a later change of it is known already.
@@ -238,60 +184,34 @@ class Session:
         """
         with self._lock:
             scan = self._for_change(page, case)
-            plane = self._plane(scan, view, index)
-            chosen = scan.paint.slices.get(plane)
-            if chosen is None:
-                raise RefusedError(f"{view} {index} is not one of the slices to paint")
-            if number <= scan.heard.get(plane, -1):
+            changed = scan.draw(view, index, number, drawn, len(self.classes))
+            if changed is None:
                 return False
-            if chosen.done:
-                raise RefusedError(f"{view} {index} is finished; press Change this slice first")
-            if drawn.max(initial=0) > len(self.classes):
-                raise RefusedError(f"class {drawn.max()} is unknown, expected 0 to {len(self.classes)}")
-            scan.heard[plane] = number
-            changed = scan.paint.draw(plane, self._on_scan(scan, plane, drawn))
             self.folder.keep(case, scan.paint)
             if changed:  # a line of a finished slice
                 self._export(scan)
-                self._update_preview(scan)
+                scan.update_preview()
             return True
 
     def act(self, page: str, case: str, action: str, view: str, index: int, number: int) -> dict[str, Any]:
         """Do something with a slice: `add`, `remove`, `finish`, `empty` or `reopen`; or `suggest` one more.
 
         Returns:
-            The scan, as `describe`.
+            The scan, as `OpenScan.describe`.
 
         Raises:
             RefusedError: it cannot be done; the message says why.
         """
         with self._lock:
             scan = self._for_change(page, case)
-            if action == "suggest":
-                self._suggest(scan)
-            else:
-                plane = self._plane(scan, view, index)
-                actions = {
-                    "add": self._add,
-                    "remove": self._remove,
-                    "finish": self._finish,
-                    "empty": self._empty,
-                    "reopen": self._reopen,
-                }
-                if action not in actions:
-                    raise RefusedError(f"{action} is none of {', '.join(actions)}")
-                if action != "add" and plane not in scan.paint.slices:
-                    raise RefusedError(f"{view} {index} is not one of the slices to paint")
-                if action in ("finish", "empty", "reopen"):
-                    self.folder.check_mine(case)
-                before = scan.paint.done
-                actions[action](scan, plane, view)
-                scan.heard[plane] = max(number, scan.heard.get(plane, -1))
-                self.folder.keep(case, scan.paint)
-                if scan.paint.done != before:
-                    self._export(scan)
-                    self._update_preview(scan)
-            return self.describe(scan)
+            if action in ("finish", "empty", "reopen"):
+                self.folder.check_mine(case)
+            changed = scan.act(action, view, index, number)
+            self.folder.keep(case, scan.paint)
+            if changed:
+                self._export(scan)
+                scan.update_preview()
+            return scan.describe()
 
     def next_command(self) -> str:
         """Return what to type when the slices are painted."""
@@ -347,61 +267,11 @@ class Session:
             previewer=Previewer(volume, self._workers, self._announce, self._propagate),
         )
 
-    def _suggest(self, scan: OpenScan) -> None:
-        """Choose the slices that rada-suggest-slices would: the first three, or one more."""
-        if len(scan.paint.done) < len(scan.paint.slices):
-            raise RefusedError(
-                "Finish the slices of this scan first: the next one is chosen by what is painted on them."
-            )
-        drawing = Drawing.on(scan.paint.label, scan.paint.done)
-        known = KnownScan(volume=scan.volume, axes=scan.axes, drawing=drawing)
-        _, fresh = suggest(known, 1)
-        if not fresh:
-            raise RefusedError(
-                "No other slice is worth painting, as far as the finished ones tell. You may choose any yourself."
-            )
-        for each in fresh:
-            scan.paint.slices[each.plane] = ChosenSlice(view=each.view, plane=each.plane, suggested=True)
-        self.folder.keep(scan.case, scan.paint)
-
-    def _add(self, scan: OpenScan, plane: Plane, view: str) -> None:
-        scan.paint.slices.setdefault(plane, ChosenSlice(view=view, plane=plane))
-
-    def _remove(self, scan: OpenScan, plane: Plane, view: str) -> None:
-        if scan.paint.slices[plane].done:
-            raise RefusedError(f"{view} {plane[1]} is finished; press Change this slice first")
-        scan.paint.label[on_plane(plane)][scan.paint.own(plane)] = 0
-        del scan.paint.slices[plane]
-
-    def _finish(self, scan: OpenScan, plane: Plane, view: str) -> None:
-        touched = plane in scan.heard and scan.paint.label[on_plane(plane)].any()  # perhaps only where others cross it
-        if not touched and not scan.paint.is_painted(plane):
-            raise RefusedError(
-                "Nothing is painted on this slice. If the organ is not on it, press “Nothing of the organ here”."
-            )
-        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=True)
-
-    def _empty(self, scan: OpenScan, plane: Plane, view: str) -> None:
-        across = scan.paint.shown_across(plane)
-        if across is not None:
-            raise RefusedError(
-                f"The {across.view} slice {across.index} is painted where it crosses this one, so the organ is here. "
-                "Paint it, or change that slice first."
-            )
-        scan.paint.erase(plane)
-        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=True)
-
-    def _reopen(self, scan: OpenScan, plane: Plane, view: str) -> None:
-        scan.paint.slices[plane] = replace(scan.paint.slices[plane], done=False)
-
     def _export(self, scan: OpenScan) -> None:
         try:
             self.folder.export(scan.case, scan.paint, scan.volume.geometry)
         finally:
             self.folder.write_cases(self.scans)
-
-    def _update_preview(self, scan: OpenScan) -> None:
-        scan.previewer.update(scan.paint.annotation(), scan.paint.done)
 
     def _announce(self) -> None:
         with self.changed:
@@ -420,26 +290,6 @@ class Session:
     def _check_page(self, page: str) -> None:
         if page != self._page:
             raise RefusedError("This page is not the one that paints; reload it.")
-
-    @staticmethod
-    def _plane(scan: OpenScan, view: str, index: int) -> Plane:
-        if view not in VIEWS or not 0 <= index < scan.volume.array.shape[scan.axes[view]]:
-            raise RefusedError(f"{view} {index} is no slice of this scan")
-        return scan.axes[view], index
-
-    @staticmethod
-    def _on_scan(scan: OpenScan, plane: Plane, drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn a slice from the viewer's order to that of the scan's array."""
-        volume = np.zeros(scan.paint.label.shape, np.uint8)
-        scan.frame.array(volume)[on_plane(scan.frame.plane(plane))] = drawn
-        return volume[on_plane(plane)]
-
-    @staticmethod
-    def _preview_state(scan: OpenScan) -> dict[str, Any]:
-        preview = scan.previewer.preview
-        view_of_axis = {axis: view for view, axis in scan.axes.items()}
-        carried = [{"view": view_of_axis[axis], "index": index} for axis, index in preview.carried or {}]
-        return {"state": preview.state, "message": preview.message, "version": preview.version, "carried": carried}
 
     @staticmethod
     def _progress(record: Record | None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from sparse_annotation_tools.annotate.session import RefusedError, Session
+from sparse_annotation_tools.annotate.open_scan import RefusedError
+from sparse_annotation_tools.annotate.session import Session
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.planes import read_planes_file
