@@ -66,6 +66,31 @@ def write_scan(path: Path, direction: str = "upright", array: NDArray[Any] | Non
     return path
 
 
+def first(session: Session, case: str = "a", view: str = "axial") -> dict[str, Any]:
+    """Open a scan and return its suggested slice of a view."""
+    return next(each for each in session.open(PAGE, case)["slices"] if each["view"] == view)
+
+
+def spot(session: Session, case: str, view: str, value: int = 1) -> np.ndarray:
+    """A slice in the viewer's order with one painted pixel, not in its middle."""
+    drawn = np.zeros(session.pixels_of(case, view), np.uint8)
+    drawn[1, 2] = value
+    return drawn
+
+
+def finish(session: Session, case: str = "a", view: str = "axial", value: int = 1) -> int:
+    """Paint a spot on the suggested slice of a view and finish it; return its index."""
+    index = first(session, case, view)["index"]
+    session.save(PAGE, case, view, index, 1, spot(session, case, view, value))
+    session.act(PAGE, case, "finish", view, index, 2)
+    return index
+
+
+def label_map(session: Session, case: str = "a") -> np.ndarray:
+    """The saved label map."""
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(session.folder.label(case))))
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two scans, a and b, and where to write to."""
