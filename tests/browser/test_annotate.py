@@ -24,6 +24,7 @@ DIRECTIONS = {
     "flipped": (-1, 0, 0, 0, 1, 0, 0, 0, -1),
     "oblique": (0, _SIN, _COS, 1, 0, 0, 0, -_COS, _SIN),
 }
+AUDIT = (Path(__file__).parent / "audit.js").read_text(encoding="utf-8")
 READY = "html[data-ready=true]"
 Run = Callable[..., "Program"]
 
@@ -289,12 +290,13 @@ def test_after_its_last_slice_a_scan_stays_until_the_person_goes_on(page: Any, a
 
 
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(page: Any, annotate: Run, tmp_path: Path) -> None:
-    """Buttons, sliders and choices are named for screen readers, and keys pick tools, classes and slices."""
+    """Controls are named for screen readers, texts have contrast and fit, and keys pick tools, classes and slices."""
     write_image(tmp_path / "images" / "a_0000.nii.gz", ball())
     show(page, annotate(tmp_path / "images", tmp_path / "out", "--label-names", "one", "<b>two</b>"))
-    for control in page.locator("main button:visible, main input:visible, header button").all():
-        name = control.evaluate("(e) => e.ariaLabel || e.innerText || [...e.labels].map((l) => l.innerText) + ''")
-        assert name.strip(), control.evaluate("(e) => e.outerHTML")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert page.evaluate(AUDIT) == {"nameless": [], "unreadable": []}
     assert page.get_by_label("<b>two</b>").count() == 1
     for key, chosen in (("e", "eraser"), ("o", "outline"), ("f", "fill"), ("b", "brush")):
         page.keyboard.press(key)

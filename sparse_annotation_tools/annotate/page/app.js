@@ -472,9 +472,10 @@ function showFinish() {
   const finished = overview.scans.filter((each) => each.done);
   const slices = finished.reduce((sum, each) => sum + each.done, 0);
   const left = overview.scans.length - finished.length;
+  const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
   $("finish-text").textContent = finished.length
-    ? `${slices} slices of ${finished.length} scans are finished.` +
-      (left ? ` The other ${left} scans are used without labels; you need not paint them all.` : "")
+    ? `Finished: ${counted(slices, "slice")} of ${counted(finished.length, "scan")}.` +
+      (left ? ` Used without labels: ${counted(left, "scan")}. You need not paint them all.` : "")
     : "No slice is finished yet. Paint at least one first.";
   $("command").value = overview.command;
   $("finish").showModal();
