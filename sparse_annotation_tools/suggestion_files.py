@@ -159,11 +159,11 @@ class SuggestionFolder:
         """Return what an earlier run noted, or None."""
         try:
             content: dict[str, Any] = load_json(self._record_file(case))
-            slices = tuple(ListedSlice(**each) for each in content.pop("slices"))
-            record = Record(slices=slices, **content)
+            listed = content.pop("slices")
+            record = Record(slices=tuple(ListedSlice(**each) for each in listed), **content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return record if record.case == case and record.is_whole() else None
+        return record if isinstance(listed, list) and record.case == case and record.is_whole() else None
 
     def is_complete(self, record: Record) -> bool:
         """Whether the files of this record are there; the label map may have been painted on, or replaced, since."""

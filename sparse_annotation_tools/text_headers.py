@@ -18,6 +18,7 @@ MEND = "copy or download it again, or export it anew"
 
 _BLOCK = 1 << 20
 _LARGEST_HEADER = 1 << 20
+_MHA_FIELD = re.compile(rb"[\t -~]+=")  # no name with control characters, which is another name
 _LONGEST_NAME = 200  # characters of a field's name
 _LONGEST_VALUE = 500  # and of what it says; the reader's buffer overflows somewhere from 1000 on
 
@@ -81,7 +82,7 @@ def check_mha(path: Path) -> None:
     if header is None:
         return
     for line in header[0].splitlines():
-        if line.strip() and b"=" not in line:
+        if line.strip() and not _MHA_FIELD.match(line):
             raise UserError(f"{path} has a line {line[:60]!r} in its header, which says nothing; {MEND}")
     fields = _fields(path, header[0], b"=")
     for name in (b"CompressedData", b"BinaryData", b"BinaryDataByteOrderMSB", b"ElementByteOrderMSB"):
@@ -93,6 +94,8 @@ def check_mha(path: Path) -> None:
             raise UserError(
                 f"{path} says {name.decode()} is {fields[name][:60]!r}, expected {int(rank)} numbers; {MEND}"
             )
+    if b"CompressedDataSize" in fields and b"CompressedData" not in fields:
+        raise UserError(f"{path} says how large its packed voxels are, but not that they are packed; {MEND}")
     if fields.get(b"CompressedData", b"False") == b"False":
         return
     try:

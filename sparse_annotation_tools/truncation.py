@@ -19,6 +19,7 @@ _BLOCK = 1 << 20
 _LARGEST_HEADER = 1 << 16
 _LARGEST_COMPRESSION = 1032  # of deflate, which .nrrd and .mha use: 258 bytes from 2 bits
 _VOXEL_TYPES = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304}  # of the NIfTI standard
+_SKIP = re.compile(rb"^(byte skip|line skip|HeaderSize)", re.MULTILINE)  # what lies between header and voxels
 _MEND = "copy or download it again"
 
 
@@ -50,7 +51,8 @@ def check_voxels_fit(path: Path, promised: int) -> None:
     """Compare the bytes of a `.nrrd` or `.mha` file with the bytes of voxels that its header promises.
 
     Raises:
-        UserError: the file cannot hold as many, even if they are compressed.
+        UserError: the file cannot hold as many, even if they are compressed; or it holds more, so that what is read
+            begins or ends elsewhere.
     """
     if not path.name.endswith((".nrrd", ".mha")):
         return
@@ -62,6 +64,10 @@ def check_voxels_fit(path: Path, promised: int) -> None:
         raise UserError(
             f"{path} is cut off: its header promises {promised} bytes of voxels, and {found} bytes follow; {_MEND}, "
             "or store header and voxels in one file"
+        )
+    if raw and promised < found and not _SKIP.search(header):
+        raise UserError(
+            f"{path} holds {found} bytes of voxels, and its header promises {promised}; {_MEND}, or export it anew"
         )
 
 

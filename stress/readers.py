@@ -75,7 +75,7 @@ def nrrd(path: Path) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     array = np.frombuffer(body, order + _TYPES[fields["type"]], int(np.prod(size))).reshape(size, order="F")
     vectors = re.findall(r"\(([^)]*)\)", fields["space directions"])
     axes = np.array([[float(each) for each in vector.split(",")] for vector in vectors]).T
-    affine = _affine(axes, fields["space origin"].strip("()").split(","))
+    affine = _affine(axes, fields.get("space origin", "(0,0,0)").strip("()").split(","))
     if fields["space"] in ("right-anterior-superior", "RAS"):
         affine[:2] *= -1
     return array, [affine]

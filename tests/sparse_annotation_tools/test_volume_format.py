@@ -92,6 +92,13 @@ def test_a_whole_file_is_read(image: sitk.Image, tmp_path: Path, suffix: str, co
         (".nii", put("h", QFORM_CODE, 16, 7), r"codes \(16, 7\), expected 0 to 5"),
         (".mha", swap(b"TransformMatrix = ", b"Transform "), "which says nothing"),  # takes Offset with it
         (".mha", swap(b"TransformMatrix =", b"TransformMatrix\n ="), "which says nothing"),
+        (".mha", swap(b"CompressedData =", b"CompressedData\0 ="), "which says nothing"),
+        (".mha", swap(b"CompressedData = False", b"CompressedDataSize = 9"), "not that they are packed"),
+        (
+            ".mha",
+            swap(b"DimSize = 6 5 4", b"DimSize = 6 5 3"),
+            "holds 240 bytes of voxels, and its header promises 180",
+        ),
         (".mha", swap(b"Offset = ", b"Offset = 1\nOldOffset = "), "expected 3 numbers"),
         (".mha", swap(b"ByteOrderMSB = False", b"ByteOrderMSB = true"), "expected True or False"),
         (".mha", swap(b"Offset = ", b"Offset = 1 2\nOffset = "), "says twice"),
@@ -139,6 +146,15 @@ def test_the_checksum_of_packed_nrrd_voxels_is_looked_at(image: sitk.Image, tmp_
     path.write_bytes(content)
     assert sitk.ReadImage(str(path)).GetSize() == (6, 5, 2)
     with pytest.raises(UserError, match=r"cannot be unpacked .*CRC"):
+        read_volume(path)
+
+
+def test_a_header_that_ends_too_early_is_refused(image: sitk.Image, tmp_path: Path) -> None:
+    """Behind an empty line its last fields are voxels to ITK."""
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(image, str(path), False)
+    path.write_bytes(swap(b"\nspace origin", b"\n\nspace origin")(path.read_bytes()))
+    with pytest.raises(UserError, match="bytes of voxels, and its header promises 240"):
         read_volume(path)
 
 
