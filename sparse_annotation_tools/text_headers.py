@@ -1,8 +1,8 @@
 """Find `.nrrd` and `.mha` files whose text headers ITK would misread in silence, or that would end it.
 
 Of numbers it takes what it understands. A line that says nothing swallows the next one of an `.mha` file. Long words of
-a `.nrrd` header overflow the buffer that its reader writes complaints into, which ends the process. Packed voxels that
-are damaged are whatever was unpacked up to there.
+a `.nrrd` header overflow the buffer that its reader writes complaints into, and long texts of an `.mha` header those
+that they are kept in, which ends the process. Packed voxels that are damaged are whatever was unpacked up to there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ _LARGEST_HEADER = 1 << 20
 _MHA_FIELD = re.compile(rb"[\t -~]+=")  # no name with control characters, which is another name
 _LONGEST_NAME = 200  # characters of a field's name
 _LONGEST_VALUE = 500  # and of what it says; the reader's buffer overflows somewhere from 1000 on
+
+_LONGEST_TEXT = 250  # of those fields of an .mha file that its reader keeps in 255 bytes
+_TEXT_FIELDS = {
+    b"ObjectType", b"ObjectSubType", b"Comment", b"Name", b"AcquisitionDate", b"Modality", b"AnatomicalOrientation",
+    b"DistanceUnits", b"ElementType", b"ElementDataFile",
+}  # fmt: skip
 
 _NUMBER = rb"[-+]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
 _VECTOR = rb"\(" + _NUMBER + rb"(?:, *" + _NUMBER + rb")*\)"
@@ -58,10 +64,7 @@ def check_nrrd(path: Path) -> None:
         if not colon or len(field) > _LONGEST_NAME:
             raise UserError(f"{path} has a line {line[:60]!r} in its header, which says nothing; {MEND}")
         if len(value) > _LONGEST_VALUE and field != b"content" and not value.startswith(b"="):  # these may be any text
-            raise UserError(
-                f"{path} has {len(value)} characters in field {field.decode(errors='replace')} of its header, expected "
-                f"at most {_LONGEST_VALUE}; {MEND}"
-            )
+            raise _too_long(path, field, value, _LONGEST_VALUE)
     fields = _fields(path, header, b":")
     steps = fields.get(b"space directions", fields.get(b"spacings"))
     if steps is None or b"nan" in steps:
@@ -85,6 +88,9 @@ def check_mha(path: Path) -> None:
         if line.strip() and not _MHA_FIELD.match(line):
             raise UserError(f"{path} has a line {line[:60]!r} in its header, which says nothing; {MEND}")
     fields = _fields(path, header[0], b"=")
+    for name in _TEXT_FIELDS & fields.keys():
+        if len(fields[name]) > _LONGEST_TEXT:
+            raise _too_long(path, name, fields[name], _LONGEST_TEXT)
     for name in (b"CompressedData", b"BinaryData", b"BinaryDataByteOrderMSB", b"ElementByteOrderMSB"):
         if fields.get(name, b"True") not in (b"True", b"False"):
             raise UserError(f"{path} has {name.decode()} = {fields[name]!r}, expected True or False; {MEND}")
@@ -103,6 +109,13 @@ def check_mha(path: Path) -> None:
         zlib.decompress(content[header.end() : header.end() + size])
     except (KeyError, ValueError, zlib.error) as error:
         raise UserError(f"{path} is damaged: its voxels cannot be unpacked ({error}); {MEND}") from None
+
+
+def _too_long(path: Path, name: bytes, value: bytes, longest: int) -> UserError:
+    return UserError(
+        f"{path} has {len(value)} characters in field {name.decode(errors='replace')} of its header, expected at most "
+        f"{longest}; {MEND}"
+    )
 
 
 def _check_packed(path: Path, offset: int) -> None:

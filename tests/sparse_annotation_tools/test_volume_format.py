@@ -92,6 +92,7 @@ def test_a_whole_file_is_read(image: sitk.Image, tmp_path: Path, suffix: str, co
         (".nii", put("h", QFORM_CODE, 16, 7), r"codes \(16, 7\), expected 0 to 5"),
         (".mha", swap(b"TransformMatrix = ", b"Transform "), "which says nothing"),  # takes Offset with it
         (".mha", swap(b"TransformMatrix =", b"TransformMatrix\n ="), "which says nothing"),
+        (".mha", swap(b"NDims", b"Name = " + b"a" * 300 + b"\nNDims"), "300 characters in field Name"),  # ends it, too
         (".mha", swap(b"CompressedData =", b"CompressedData\0 ="), "which says nothing"),
         (".mha", swap(b"CompressedData = False", b"CompressedDataSize = 9"), "not that they are packed"),
         (
