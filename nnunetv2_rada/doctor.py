@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,8 @@ def check_registration() -> Iterator[Finding]:
 def check_encoders() -> Iterator[Finding]:
     """open_clip, which encodes slices and prompts, imports."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # timm's, of torch functions that grow old
             import open_clip
     except (ImportError, RuntimeError, OSError) as error:
         mend = "pip install --force-reinstall open_clip_torch torchvision"
