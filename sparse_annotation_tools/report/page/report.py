@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,6 +21,7 @@ from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.report.case_volumes import RawDataset
 from sparse_annotation_tools.report.page.case_files import CaseTask, make_case, read_record, result_from_json
 from sparse_annotation_tools.report.page.layers import MOST_VOXELS
+from sparse_annotation_tools.report.page.left_out import left_out
 from sparse_annotation_tools.report.page.panels import DOUBT_COLOUR
 from sparse_annotation_tools.report.page.training import Training, read_training
 from sparse_annotation_tools.report.palette import OKABE_ITO, class_colour
@@ -241,7 +241,7 @@ def _page_data(request: ReportRequest, raw: RawDataset, tasks: list[CaseTask]) -
         "training": None if training is None else training.to_json(),
         "evaluation": _evaluation(raw, results) if results else None,
         "cases": [record["content"] for record in records],
-        "missing": _missing(request, raw, tasks, training, has_results=bool(results)),
+        "missing": left_out(request, raw, tasks, training, has_results=bool(results)),
         "most_voxels": MOST_VOXELS,
         "palette": list(OKABE_ITO),
         "doubt_colour": DOUBT_COLOUR,
@@ -277,51 +277,3 @@ def _encoder(raw: RawDataset, training: Training | None, predictions: Path | Non
         kind = "tiny"
     behind = embeddings_behind(predictions) if predictions is not None else None
     return {"name": name or "none", "kind": kind, "predictions": behind or ""}
-
-
-def _missing(
-    request: ReportRequest, raw: RawDataset, tasks: list[CaseTask], training: Training | None, *, has_results: bool
-) -> list[dict[str, str]]:
-    """One sentence for each part that is left out, and what to type to have it."""
-    dataset, found = request.dataset_id, []
-    report = f"rada-report -d {dataset} -o {shlex.quote(str(request.output))}"
-    scans, further = _scans_to_predict(request, raw)
-    predictions = shlex.quote(str(request.predictions))
-    options = f"-d {dataset} -c {request.configuration} -f all -tr {request.trainer}"
-    if training is None:
-        text = f"No training of {request.trainer} was found" + (
-            "." if request.results else ": nnUNet_results is not set."
-        )
-        command = f"nnUNetv2_train {dataset} {request.configuration} all -tr {request.trainer}"
-        found.append({"part": "training", "text": text, "command": command})
-    elif not training.folds:
-        text = f"{request.trainer} has written no curves (curves.json) yet; trainers of nnU-Net itself write none."
-        command = f"nnUNetv2_train {dataset} {request.configuration} all -tr {request.trainer} --c"
-        found.append({"part": "training", "text": text, "command": command})
-    has_predictions = any(task.predictions for task in tasks)
-    if not has_predictions:
-        if request.predictions:
-            text = f"{request.predictions} holds no prediction of a scan in this dataset or in -i."
-            command = f"{report} -pred {predictions} -i FOLDER_OF_THEIR_SCANS"
-        else:
-            text = "No predictions were given."
-            command = f"nnUNetv2_predict -i {scans} -o predictions {options} && {report} -pred predictions{further}"
-        found.append({"part": "predictions", "text": text, "command": command})
-    elif not has_results:
-        text = "No truth is known for any predicted scan, so there are no measures."
-        command = f"{report} -pred {predictions}{further} -gt FOLDER_OF_DENSE_LABELS"
-        found.append({"part": "truth", "text": text, "command": command})
-    if has_predictions and not any(task.doubt for task in tasks):
-        text = "Nothing says where the prediction is in doubt, or where the three networks disagree."
-        command = f"rada-predict-networks -i {scans} -o networks {options} && "
-        command += f"{report} -pred {predictions}{further} --networks networks/*/"
-        found.append({"part": "disagreement", "text": text, "command": command})
-    return found
-
-
-def _scans_to_predict(request: ReportRequest, raw: RawDataset) -> tuple[str, str]:
-    """Which folder a command should predict, and what names it for a report: nothing for the dataset's test scans."""
-    if request.images is None and (raw.folder / "imagesTs").is_dir():
-        return shlex.quote(str(raw.folder / "imagesTs")), ""
-    scans = "FOLDER_OF_SCANS" if request.images is None else shlex.quote(str(request.images))
-    return scans, f" -i {scans}"

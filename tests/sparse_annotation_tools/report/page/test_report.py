@@ -142,7 +142,7 @@ def test_predictions_of_new_scans_are_shown_with_their_scans(request_of_report: 
     assert (new["role"], new["name"]) == ("new", "phantom_test_00")
     assert {layer["name"] for layer in new["layers"]} >= {"image", "prediction", "truth"}
     assert new["metrics"]
-    assert f"-i {tmp_path / 'imagesTs'}" in summary.missing[-1]["command"]
+    assert f"-i {tmp_path / 'imagesTs'} -gt {tmp_path / 'labelsTs'}" in summary.missing[-1]["command"]
 
 
 def test_a_folder_with_other_files_is_refused(request_of_report: ReportRequest) -> None:
