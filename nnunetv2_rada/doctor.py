@@ -160,12 +160,12 @@ def check_encoders() -> Iterator[Finding]:
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's, of torch functions that grow old
-            import open_clip
+            importlib.import_module("open_clip")
     except (ImportError, RuntimeError, OSError) as error:
         mend = "pip install --force-reinstall open_clip_torch torchvision"
         yield Finding("FIX", "open_clip", f"does not import ({_line(error)})", mend)
     else:
-        yield Finding("ok", "open_clip", f"imports, version {open_clip.__version__}")
+        yield Finding("ok", "open_clip", f"imports, version {importlib.metadata.version('open_clip_torch')}")
 
 
 def check_device() -> Iterator[Finding]:

@@ -58,13 +58,19 @@ _MORE_OF_MODEL: list[tuple[Any, ...]] = [  # opened by the same code
     ("dataset.json missing", model("dataset.json", Path.unlink), _OPEN),
     ("dataset.json cut off", model("dataset.json", spoil.cut), _OPEN),
 ]
+_SLOW = {"slow": True}
 _SCANS_OF_BOTH: list[tuple[Any, ...]] = [
-    ("folder missing", scans(shutil.rmtree), "images holds no scan, expected files that end in _0000.nii.gz; check -i"),
-    ("folder empty", scans(emptied), "images holds no scan, expected files that end in _0000.nii.gz; check -i"),
-    ("one channel too many", second_test_channel, f"has 2 channels of case {TEST}, expected 1 as in training"),
-    ("empty image", test_scan(spoil.empty), "is empty ... copy or download it again"),
+    (
+        "folder missing",
+        scans(shutil.rmtree),
+        "images holds no scan, expected files that end in _0000.nii.gz; check -i",
+        _SLOW,
+    ),
+    ("folder empty", scans(emptied), "images holds no scan, expected files that end in _0000.nii.gz; check -i", _SLOW),
+    ("one channel too many", second_test_channel, f"has 2 channels of case {TEST}, expected 1 as in training", _SLOW),
+    ("empty image", test_scan(spoil.empty), "is empty ... copy or download it again", _SLOW),
     ("truncated image", test_scan(spoil.cut), "is cut off ... copy or download it again"),
-    ("2-D", test_scan(spoil.flat), "has 2 dimensions, expected 3"),
+    ("2-D", test_scan(spoil.flat), "has 2 dimensions, expected 3", _SLOW),
 ]
 
 

@@ -150,6 +150,7 @@ def training_of(name: str, text: str) -> Spoil:
 
 
 _LEFT_OUT = {"keeps": "work/report"}
+_SLOWLY = {**_LEFT_OUT, "slow": True}
 _NO_TRAINING = {"status": 0, "result": "a page without that", "right": page_leaves_out("training")}
 _IMAGE = f"imagesTr/{CASE}_0000.nii.gz"
 REPORTS = [
@@ -176,9 +177,9 @@ REPORTS = [
         ),
         ("dataset.json without labels", dataset("dataset.json", without_field("labels")), "is no raw dataset"),
         ("embeddings cut off", dataset("rada/prompts.safetensors", spoil.cut), "prompts.safetensors", _LEFT_OUT),
-        ("image missing", dataset(_IMAGE, Path.unlink), f"case {CASE} has no image, expected", _LEFT_OUT),
+        ("image missing", dataset(_IMAGE, Path.unlink), f"case {CASE} has no image, expected", _SLOWLY),
         ("image truncated", dataset(_IMAGE, spoil.cut), _CUT, _LEFT_OUT),
-        ("propagated label truncated", dataset(f"rada/propagated/{CASE}_0.nii.gz", spoil.cut), _CUT, _LEFT_OUT),
+        ("propagated label truncated", dataset(f"rada/propagated/{CASE}_0.nii.gz", spoil.cut), _CUT, _SLOWLY),
     ),
     *table(
         REPORT,
@@ -195,21 +196,21 @@ REPORTS = [
             "is not a folder, expected one with label maps",
             options(**{"--networks": "{work}/gone"}),
         ),
-        ("empty prediction", test_prediction(spoil.empty), _EMPTY, _LEFT_OUT),
+        ("empty prediction", test_prediction(spoil.empty), _EMPTY, _SLOWLY),
         ("truncated prediction", test_prediction(spoil.cut), _CUT, _LEFT_OUT),
-        ("prediction of another shape", test_prediction(spoil.thin), "grid", _LEFT_OUT),
+        ("prediction of another shape", test_prediction(spoil.thin), "grid", _SLOWLY),
         (
             "prediction of another spacing",
             test_prediction(spoil.regrid(lambda i: i.SetSpacing((1, 2, 3)))),
             "grid",
             _LEFT_OUT,
         ),
-        ("prediction with NaN", test_prediction(spoil.voxel(float("nan"))), "NaN", _LEFT_OUT),
+        ("prediction with NaN", test_prediction(spoil.voxel(float("nan"))), "NaN", _SLOWLY),
         (
             "truncated probabilities",
             lambda p: put(p.inputs / "predictions" / f"{TEST}.npz", "PK"),
             f"{TEST}.npz",
-            _LEFT_OUT,
+            _SLOWLY,
         ),
         (
             "a trainer that was not trained",
