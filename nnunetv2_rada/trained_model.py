@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,14 +113,15 @@ def scans_for(predictor: nnUNetPredictor, images: Path) -> dict[str, list[str]]:
     Raises:
         UserError: the folder is missing or empty, or a case has another number of channels than the model takes.
     """
-    from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
-
     ending = predictor.dataset_json["file_ending"]
-    files = create_lists_from_splitted_dataset_folder(str(images), ending) if images.is_dir() else []
-    if not files:
+    name_of_scan = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}")  # nnU-Net's own listing forks a pool of processes
+    found: dict[str, list[str]] = {}
+    for path in sorted(images.iterdir()) if images.is_dir() else ():
+        if (match := name_of_scan.fullmatch(path.name)) is not None:
+            found.setdefault(match[1], []).append(str(path))
+    if not found:
         raise UserError(f"{images} holds no scan, expected files that end in _0000{ending}; check -i")
     channels = len(predictor.dataset_json["channel_names"])
-    found = {Path(of_case[0]).name.removesuffix(f"_0000{ending}"): list(of_case) for of_case in files}
     wrong = [case for case, of_case in found.items() if len(of_case) != channels]
     if wrong:
         raise UserError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,14 @@ def nnunet_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
         monkeypatch.setenv(f"nnUNet_{name}", str(getattr(folders, name)))
     monkeypatch.delenv("RADA_CONFIG", raising=False)
     return folders
+
+
+@pytest.fixture(autouse=True)
+def ended_by_sigterm() -> Iterator[None]:
+    """Undo what a command did to SIGTERM: processes that later tests fork must be ended by it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
