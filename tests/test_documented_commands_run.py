@@ -93,8 +93,13 @@ def carry_out(name: str, options: list[str], capsys: pytest.CaptureFixture[str])
 def serve_and_end(name: str, options: list[str]) -> str:
     """Run a command that serves a page until Ctrl-C; return its last line."""
     module, _, function = SCRIPTS[name].partition(":")
-    code = f"import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())"
-    Path("serve.py").write_text(code)
+    lines = [
+        f"import signal, sys\nfrom {module} import {function}",
+        "if __name__ == '__main__':",
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background",
+        f"    sys.exit({function}())",
+    ]
+    Path("serve.py").write_text("\n".join(lines))
     process = subprocess.Popen([sys.executable, "serve.py", *options], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("http://127.0.0.1:" in line for line in process.stdout)
