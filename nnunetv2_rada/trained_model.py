@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,10 @@ def open_model(choice: ModelChoice, device: str) -> nnUNetPredictor:
     folder = model_folder(choice)
 
     import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # timm's, of torch functions that grow old
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     from nnunetv2_rada.checkpoint import UNREADABLE, reason_of
     from nnunetv2_rada.network import MethodNetwork

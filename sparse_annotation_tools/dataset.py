@@ -97,7 +97,13 @@ def _propagate_slices(plan: DatasetPlan, state: DatasetState, propagated: Propag
                     tasks.append((*arguments, request.propagation, request.seed, propagate))
                     annotated = case.record.slices[k]
                     names.append(f"{case.files.case} ({annotated.view} {annotated.index})")
-    run_in_processes(_propagate_half, tasks, names=names, processes=request.processes, description="propagating slices")
+    run_in_processes(
+        _propagate_half,
+        tasks,
+        names=names,
+        processes=request.processes,
+        description="propagating slices, each both ways",
+    )
 
 
 def _propagated_files(plan: DatasetPlan, state: DatasetState, case: InspectedCase) -> list[tuple[Path, Path]]:
