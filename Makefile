@@ -10,7 +10,7 @@ export PATH := $(VENV)/bin:$(PATH)
 JOBS ?= 2
 PYTEST := python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: test test-fast test-slow test-end-to-end test-browser test-oldest-nnunet lint demo benchmarks clean
+.PHONY: test test-fast test-slow test-end-to-end test-browser test-oldest-nnunet test-lower-bounds lint demo benchmarks clean
 .NOTPARALLEL:
 
 # Tests in a browser are skipped here, and say so, where there is no Chromium.
@@ -39,6 +39,15 @@ test-oldest-nnunet: $(STAMP)
 		"from importlib.metadata import version; assert version('nnunetv2') == '$(OLDEST_NNUNET)'"
 	PYTHONPATH=$(VENV)/oldest $(PYTEST) -m end_to_end
 
+# The fast tests with the oldest releases that pyproject.toml allows, in an environment of its own (another 6 GB). They
+# have wheels for Python 3.10: make test-lower-bounds PYTHON=python3.10
+LOWER := $(CURDIR)/.venv-lower-bounds
+test-lower-bounds:
+	rm -rf $(LOWER)
+	"$(PYTHON)" -m venv $(LOWER)
+	$(LOWER)/bin/python -m pip install --disable-pip-version-check -c tests/lower_bounds.txt --editable ".[test]"
+	PATH="$(LOWER)/bin:$$PATH" $(PYTEST) -m "not slow and not end_to_end and not browser"
+
 lint: $(STAMP)
 	ruff check
 	ruff format --check
@@ -56,7 +65,7 @@ benchmarks: $(STAMP)
 	python benchmarks/data_loading.py
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) $(LOWER) demo_output
 
 # Written last, so that an installation that was interrupted is taken up again.
 $(STAMP): pyproject.toml nnunetv2_rada_autoload.pth
