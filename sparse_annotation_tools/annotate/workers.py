@@ -29,15 +29,18 @@ class Workers:
     """
 
     def __init__(self, count: int, *, ahead: str | None = "ants") -> None:
-        """Start `count` processes; each imports the module `ahead` while nothing else is to be done."""
+        """`count` processes, once they are started; each then imports the module `ahead` before its first call."""
         self._ahead = ahead
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._feed, daemon=True) for _ in range(count)]
+
+    def start(self) -> None:
+        """Start the processes; call it when it is sure that there will be work."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have `function(*arguments)` computed; another process must be able to import it.
+        """Have `function(*arguments)` computed after `start`; another process must be able to import it.
 
         The future raises what the function raised, or `UserError` where the process was killed.
         """

@@ -60,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         label_names=tuple(args.label_names) if args.label_names else None,
         channel=args.channel,
     )
-    session = Session(request, workers=Workers(2))
+    workers = Workers(2)
+    session = Session(request, workers=workers)
     with PageServer(session, args.port) as server:
+        workers.start()  # they load ANTs while the person opens the page
         try:
             print(_welcome(session, server.url, server.server_port), flush=True)
             server.serve_forever()

@@ -69,6 +69,7 @@ def test_the_dataset_holds_what_was_shown(
 def workers() -> Iterator[Workers]:
     """One process."""
     running = Workers(1, ahead=None)
+    running.start()
     yield running
     running.close()
 
