@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,5 @@ def test_a_command_that_is_refused_starts_no_process(tmp_path: Path, capsys: pyt
     before = set(multiprocessing.active_children())
     assert main(["-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "annotated")]) == 2
     assert "nowhere" in capsys.readouterr().err
+    time.sleep(0.5)  # a thread would start them
     assert set(multiprocessing.active_children()) == before
