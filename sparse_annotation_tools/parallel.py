@@ -183,6 +183,20 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
+@functools.cache  # once for this process
+def end_forks_with_this_process() -> None:
+    """Let processes that are forked from now on, by whatever library, end as soon as the one that forked them is gone.
+
+    For libraries that fork and leave their processes waiting when the command is killed.
+    """
+    forking: list[int] = [0]  # noted before, as the one that forks may be gone when the new process asks
+
+    def note() -> None:
+        forking[0] = os.getpid()
+
+    os.register_at_fork(before=note, after_in_child=lambda: _end_with(forking[0]))
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)

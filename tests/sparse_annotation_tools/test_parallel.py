@@ -134,9 +134,19 @@ with import_ahead("this", processes=2):
 """
 
 
-def test_processes_end_with_a_killed_command_that_gave_them_no_work_yet() -> None:
-    """They would wait for it for minutes, and do it if it was on its way."""
-    command = subprocess.Popen([sys.executable, "-c", _KILLED_AT_ONCE], start_new_session=True)
+_KILLED_AFTER_FORK = """
+import multiprocessing, os, signal, time
+from sparse_annotation_tools.parallel import end_forks_with_this_process
+end_forks_with_this_process()
+multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("program", [_KILLED_AT_ONCE, _KILLED_AFTER_FORK], ids=["without work yet", "forked by others"])
+def test_processes_end_with_a_killed_command(program: str) -> None:
+    """They would wait for work for minutes, and do it if it was on its way; those of libraries wait for ever."""
+    command = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
     assert command.wait() == -signal.SIGKILL
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and _is_there(command.pid):
