@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
@@ -22,8 +23,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    suffixes = final.name[final.name.index(".") :] if "." in final.name else ""
-    handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=suffixes, dir=final.parent)
+    prefix, suffixes = _around(final)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffixes, dir=final.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,6 +37,19 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _around(final: Path) -> tuple[str, str]:
+    """What stands before and behind the random part of a temporary name; 200 letters leave room in a file name."""
+    stem, dot, suffixes = final.name.partition(".")
+    return f"{_PARTIAL}{stem[:200]}-", dot + suffixes
+
+
+def clear_leftovers_of(final: Path) -> None:
+    """Drop what killed runs left half-written of one file, in a folder that may hold anything else."""
+    prefix, suffixes = _around(final)
+    for leftover in final.parent.glob(f"{glob.escape(prefix)}????????{glob.escape(suffixes)}"):
+        leftover.unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_scans({arguments.case: scans[arguments.case]})
 
     from nnunetv2_rada.explain.heat_maps import heat_maps, write_heat
+    from sparse_annotation_tools.atomic import clear_leftovers_of
     from sparse_annotation_tools.report.heat_picture import ShownHeat, heat_picture
     from sparse_annotation_tools.volumes import read_volume
 
@@ -64,21 +65,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     truth = None if arguments.gt is None else _truth(arguments.gt, arguments.case, image.geometry)
     maps = heat_maps(predictor, scans[arguments.case], value=value, layer=arguments.layer)
     stem = f"{arguments.case}_{arguments.class_name}"
+    picture = arguments.output / f"{stem}.png"
+    files = {found.network: arguments.output / f"{stem}_{found.network}.nii.gz" for found in maps}
+    for file in (picture, *files.values()):
+        clear_leftovers_of(file)
     for found in maps:
-        write_heat(arguments.output / f"{stem}_{found.network}.nii.gz", found.heat, image.geometry)
+        write_heat(files[found.network], found.heat, image.geometry)
         if not found.heat.any():
             predicts = (found.prediction == value).any()
             why = "no feature there speaks for" if predicts else "it predicts no"
             print(f"the map of network {found.network} is 0: {why} {arguments.class_name}")
     heat_picture(
-        arguments.output / f"{stem}.png",
+        picture,
         title=f"{arguments.case}, {arguments.class_name}: Grad-CAM at the {arguments.layer}, {arguments.trainer}",
         image=image.array,
         geometry=image.geometry,
         truth=None if truth is None else truth == value,
         shown=[ShownHeat(name=each.network, heat=each.heat, predicted=each.prediction == value) for each in maps],
     )
-    print(f"written: {arguments.output}/{stem}.png and {stem}_{{{','.join(each.network for each in maps)}}}.nii.gz")
+    print(f"written: {picture} and {stem}_{{{','.join(each.network for each in maps)}}}.nii.gz")
     print(f"next: look at the picture; the maps open as overlays on {scans[arguments.case][0]} in any viewer")
 
 
