@@ -31,7 +31,9 @@ def test_links_lead_to_files(repository: Path, document: str) -> None:
 def test_the_paper_is_mapped_to_code_and_tests_that_exist(repository: Path) -> None:
     """Files, names in them and tests of docs/paper-to-code.md are there."""
     text = (repository / "docs" / "paper-to-code.md").read_text()
-    tests = {path.name: path.read_text() for path in (repository / "tests").rglob("test_*.py")}
+    tests: dict[str, str] = {}
+    for path in (repository / "tests").rglob("test_*.py"):  # two folders may hold one of the same name
+        tests[path.name] = tests.get(path.name, "") + path.read_text()
     missing = []
     for package, path, name in re.findall(r"`([NS])/([\w/]+\.py)`(?: \(`(?:\w+\.)?(\w+)`\))?", text):
         file = repository / PACKAGES[package] / path
