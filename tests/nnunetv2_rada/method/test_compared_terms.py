@@ -15,7 +15,7 @@ from nnunetv2_rada.config import Config
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.method.base import UNKNOWN, Batch, Method
 from nnunetv2_rada.method.co_training import in_own_pair, supervision
-from nnunetv2_rada.method.copy_paste import cuboid, largest_components, paste
+from nnunetv2_rada.method.copy_paste import cuboid, first_stage, largest_components, paste
 from nnunetv2_rada.method.dual_task import probability_of
 from nnunetv2_rada.method.losses import supervised_loss
 from nnunetv2_rada.method.mean_teacher import masked_mean
@@ -340,25 +340,30 @@ def test_both_ways_of_mixing_count_labels_fully_and_pseudo_labels_half(make_batc
 
 
 def test_the_first_stage_looks_at_labelled_samples_alone(make_batch) -> None:
-    """700 of 6000 iterations, here 18 of 150; then the teacher starts as the student."""
+    """Here 75 of 150 iterations; then the teacher starts as the student."""
     batch = make_batch()
     blank = replace(batch, image=torch.cat([batch.image_labelled, torch.zeros_like(batch.image_unlabelled)]))
-    for iteration, unlabelled_matter in ((0, False), (17, False), (18, True)):
+    for iteration, unlabelled_matter in ((0, False), (74, False), (75, True)):
         found = [float(only_loss(make("bcp"), given, iteration)) for given in (batch, blank)]
         assert (found[0] != found[1]) == unlabelled_matter
     method = make("bcp")
     with torch.no_grad():
         method.networks["student"].output.bias.fill_(3)
-    only_loss(method, batch, 17)
+    only_loss(method, batch, 74)
     assert not torch.equal(method.teacher.output.bias, method.networks["student"].output.bias)
-    only_loss(method, batch, 18)
+    only_loss(method, batch, 75)
     assert torch.equal(method.teacher.output.bias, method.networks["student"].output.bias)
+
+
+def test_the_first_stage_has_its_share_but_enough_to_make_a_teacher() -> None:
+    """700 of 6000 iterations as published; in short trainings 140, or half of them."""
+    assert [first_stage(number) for number in (6000, 1200, 350, 10, 1)] == [700, 140, 140, 5, 1]
 
 
 def test_both_stages_record_the_same_scalars(make_batch) -> None:
     """An epoch may hold the end of one and the start of the other."""
     methods = [make("bcp"), make("bcp")]
-    for method, iteration in zip(methods, (0, 100), strict=True):
+    for method, iteration in zip(methods, (0, 140), strict=True):
         only_loss(method, make_batch(), iteration)
     assert set(methods[0].scalars) == set(methods[1].scalars)
 
