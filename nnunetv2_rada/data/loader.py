@@ -28,6 +28,7 @@ from nnunetv2_rada.data.side_volumes import ANNOTATION, FIRST_VIEW, FUSED, Plane
 from nnunetv2_rada.data.transforms import NUM_COORDINATES
 from nnunetv2_rada.method.base import UNKNOWN
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.parallel import end_forks_with_this_process
 
 # Segmentation channels on their way through the augmentation. nnU-Net's masking reads channel 0 (negative: outside).
 _ANNOTATION, _VIEWS = 1, 2
@@ -250,6 +251,7 @@ def start_loader(loader: TwoStreamLoader, *, pin_memory: bool) -> MultiThreadedA
     """
     if loader.num_workers == 0:
         return SingleThreadedAugmenter(loader, None)
+    end_forks_with_this_process()  # a killed training would leave them waiting, and their memory taken
     return MultiThreadedAugmenter(
         loader, None, loader.num_workers, num_cached_per_queue=2, pin_memory=pin_memory, wait_time=0.002
     )
