@@ -256,6 +256,7 @@ def _values(label: Array) -> list[int]:
 
 
 def _legend(rows: list[tuple[str, list[_Panel]]], classes: Classes) -> list[Any]:
+    from matplotlib.colors import to_rgba
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -264,7 +265,8 @@ def _legend(rows: list[tuple[str, list[_Panel]]], classes: Classes) -> list[Any]
     for name, value in classes.items():
         colour = class_colour(value)
         if any(panel.filled is not None for panel in panels):
-            handles.append(Patch(facecolor=(colour, 0.5), edgecolor=colour, label=f"{name}: drawn or propagated"))
+            pale = to_rgba(colour, 0.5)
+            handles.append(Patch(facecolor=pale, edgecolor=colour, label=f"{name}: drawn or propagated"))
         if any(panel.outlined is not None for panel in panels):
             handles.append(Line2D([], [], color=colour, linewidth=1.3, label=f"{name}: predicted"))
     if any(panel.truth is not None for panel in panels):
