@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from reliability import spoil
-from reliability.edits import json_field, put, unset
+from reliability.edits import json_field, put
 from reliability.place import Place
 from reliability.row import Spoil, nothing, table
-from reliability.rows_pages import dataset, file_at, options
+from reliability.rows_pages import NO_DATASET, dataset, file_at, options
 
 COMMAND = "rada-compare"
 
@@ -37,18 +37,7 @@ COMPARE = [
     *table(
         COMMAND,
         "dataset",
-        ("nnUNet_raw unset", unset("nnUNet_raw"), "nnUNet_raw is not set; export nnUNet_raw=FOLDER"),
-        ("no such dataset", nothing, "no Dataset008_* in ... check nnUNet_raw", options(**{"-d": "8"})),
-        (
-            "without its rada folder",
-            lambda p: shutil.rmtree(p.dataset / "rada"),
-            "cases.json not found, but RADA needs a dataset with a rada/ folder",
-        ),
-        (
-            "of another schema version",
-            dataset("rada/cases.json", json_field("schema_version", 2)),
-            "has schema_version 2, expected 1",
-        ),
+        *NO_DATASET,
         ("cases.json empty", dataset("rada/cases.json", spoil.empty), "cases.json is not valid JSON"),
         ("without test scans", no_test_scans, "has no test scans with labels ... make it with --test-images DIR"),
         ("without labelsTs", lambda p: shutil.rmtree(p.dataset / "labelsTs"), "has no test scans with labels"),

@@ -153,22 +153,26 @@ _LEFT_OUT = {"keeps": "work/report"}
 _SLOWLY = {**_LEFT_OUT, "slow": True}
 _NO_TRAINING = {"status": 0, "result": "a page without that", "right": page_leaves_out("training")}
 _IMAGE = f"imagesTr/{CASE}_0000.nii.gz"
+NO_DATASET: tuple[Any, ...] = (
+    ("nnUNet_raw unset", unset("nnUNet_raw"), "nnUNet_raw is not set; export nnUNet_raw=FOLDER"),
+    ("no such dataset", nothing, "no Dataset008_* in ... check nnUNet_raw", options(**{"-d": "8"})),
+    (
+        "without its rada folder",
+        lambda p: shutil.rmtree(p.dataset / "rada"),
+        "cases.json not found, but RADA needs a dataset with a rada/ folder",
+    ),
+    (
+        "of another schema version",
+        dataset("rada/cases.json", json_field("schema_version", 2)),
+        "has schema_version 2, expected 1",
+    ),
+)
+"""Rows of every command that begins with a dataset."""
 REPORTS = [
     *table(
         REPORT,
         "dataset",
-        ("nnUNet_raw unset", unset("nnUNet_raw"), "nnUNet_raw is not set; export nnUNet_raw=FOLDER"),
-        ("no such dataset", nothing, "no Dataset008_* in ... check nnUNet_raw", options(**{"-d": "8"})),
-        (
-            "without its rada folder",
-            lambda p: shutil.rmtree(p.dataset / "rada"),
-            "cases.json not found, but RADA needs a dataset with a rada/ folder",
-        ),
-        (
-            "of another schema version",
-            dataset("rada/cases.json", json_field("schema_version", 2)),
-            "has schema_version 2, expected 1",
-        ),
+        *NO_DATASET,
         ("cases.json cut off", dataset("rada/cases.json", spoil.cut), "cases.json is not valid JSON"),
         (
             "dataset.json missing",
