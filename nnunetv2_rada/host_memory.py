@@ -16,9 +16,9 @@ def keep_freed_memory() -> bool:
 
     By default glibc returns every freed block of more than 32 MiB to the system at once, and smaller ones as soon as
     they lie at the heap's end. A training step allocates the same maps again and again, so the kernel hands out, and
-    fills with zeros, gigabytes of pages a step: a fifth to two fifths of the CPU time (docs/speed.md). Kept memory costs
-    an eighth more at a step's peak. It changes no result. Only glibc on Linux is told; PyTorch keeps the memory of
-    GPUs by itself.
+    fills with zeros, gigabytes of pages a step: a fifth to two fifths of the CPU time (docs/speed.md). Kept memory
+    costs an eighth more at a step's peak. It changes no result. Only glibc on Linux is told; PyTorch keeps the memory
+    of GPUs by itself.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
