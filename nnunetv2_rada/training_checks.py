@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,5 +74,12 @@ def check_fold(fold: int | str, rada: RadaFolder) -> None:
 
 
 def pretrained_weights_option(arguments: Sequence[str]) -> Path | None:
-    """Return the file that -pretrained_weights of nnUNetv2_train names: no hook of a trainer is told of it."""
-    return next((Path(value) for option, value in pairwise(arguments) if option == "-pretrained_weights"), None)
+    """Return the file that -pretrained_weights of nnUNetv2_train names: no hook of a trainer is told of it.
+
+    Read as nnUNetv2_train reads it, also as -pretrained_weights=FILE.
+    """
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("-p")  # its plans, which argparse would otherwise take for a shortened -pretrained_weights
+    parser.add_argument("-pretrained_weights", type=Path)
+    file: Path | None = parser.parse_known_args(arguments)[0].pretrained_weights
+    return file
