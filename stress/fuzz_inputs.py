@@ -32,7 +32,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import SimpleITK as sitk
 from mutations import ANY
-from targets import Target, WrongError, all_targets
+from target import Target, WrongError
+from targets import all_targets
 
 from sparse_annotation_tools.errors import UserError
 
