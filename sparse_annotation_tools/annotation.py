@@ -42,7 +42,7 @@ class Annotation:
     @property
     def planes(self) -> list[Plane]:
         """(axis, index) of each slice."""
-        return [(annotated.axis, annotated.index) for annotated in self.slices]
+        return [annotated.plane for annotated in self.slices]
 
     def volume(self) -> NDArray[np.int16]:
         """Return the annotation as a volume (z, y, x), -1 off the planes."""

@@ -68,6 +68,11 @@ class AnnotatedSlice:
     area: int
     classes: tuple[int, ...] = ()
 
+    @property
+    def plane(self) -> tuple[int, int]:
+        """(axis, index) on the raw array."""
+        return self.axis, self.index
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:

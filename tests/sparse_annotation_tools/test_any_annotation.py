@@ -67,7 +67,7 @@ def test_every_strategy_of_slices_makes_a_dataset(
     assert made.strategy == strategy
     for case in made.labelled:
         slices = made.cases[case].slices
-        planes = [(annotated.axis, annotated.index) for annotated in slices]
+        planes = [annotated.plane for annotated in slices]
         assert sorted(annotated.view[0].upper() for annotated in slices) == sorted(strategy)
         assert len(set(planes)) == len(strategy)
         assert all(rada.propagated(case, k).is_file() for k in range(len(strategy)))

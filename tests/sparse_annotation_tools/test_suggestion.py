@@ -200,7 +200,7 @@ def test_a_dataset_knows_its_drawn_slices(
     records, _ = suggest_slices(replace(request_for, predictions=(made.folder,), slices=2))
     assert only_rule(records) == rules.DOUBT
     for record in records:
-        drawn = {(each.axis, each.index) for each in cases[record.case].slices}
+        drawn = {each.plane for each in cases[record.case].slices}
         assert {(each.axis, each.index) for each in record.slices if each.state == "drawn"} == drawn
         assert len(record.suggested) == 2
         assert not drawn & {(each.axis, each.index) for each in record.suggested}
