@@ -2,15 +2,16 @@
 
 `python stress/kill_commands.py --kills 50 --seed 0` takes an hour or more; `--commands` chooses. Each command runs
 undisturbed first, on small generated scans. Then it is started over and over, killed with SIGKILL at a random moment,
-its whole process group or its first process alone, whose workers must end by themselves, and started again at once,
-until it comes to its end. What it left is compared with the undisturbed run: datasets, embeddings, suggestions,
-reports, heat maps and predictions byte by byte; of a training the weights, the losses and the predictions of its
-validation. The last line is one JSON object with the figures.
+its whole process group or its first process alone, and started again at once, until it comes to its end. No process
+of any of these starts may be left then. What it left is compared with the undisturbed run: datasets, embeddings,
+suggestions, reports, heat maps and predictions byte by byte; of a training the weights, the losses and the predictions
+of its validation. The last line is one JSON object with the figures. Linux only: processes are found in /proc.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from typing import Any
 
 SHAPE = (16, 18, 20)
 MOST_WAIT_S = 30.0  # for the workers of a killed command to end
+MARK = "RADA_KILL_CAMPAIGN"  # in the environment of all processes of a run
 TRAINING = {
     "num_iterations": 8, "iterations_per_epoch": 4, "val_iterations_per_epoch": 1, "base_filters": 4,
     "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 16, "batch_labelled": 1, "batch_unlabelled": 1,
@@ -93,18 +95,16 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
     """Run a command undisturbed, then kill it that many times; the last run is left to come to its end."""
     command.begin()
     start = time.monotonic()
-    _start(command, log, first=True).wait()
+    _start(command, log, mark="undisturbed", first=True).wait()
     campaign = Campaign(undisturbed_s=time.monotonic() - start)
     campaign.usual_s = campaign.undisturbed_s
     expected = command.result()
     while campaign.kills < kills:
         command.begin()
-        groups: list[int] = []
-        ended = False
-        while not ended:
-            process = _start(command, log, first=not groups)
-            groups.append(process.pid)
-            ended = _killed_or_ended(process, campaign, kills, chance)
+        mark = f"{os.getpid()} {log.stem} {campaign.ends}"
+        process = _start(command, log, mark=mark, first=True)
+        while not _killed_or_ended(process, campaign, kills, chance):
+            process = _start(command, log, mark=mark, first=False)
         if process.returncode:
             campaign.failed.append(f"status {process.returncode}: {_last_line(log)}")
         campaign.ends += 1
@@ -114,7 +114,7 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
             for name in sorted({*expected, *found})
             if expected.get(name) != found.get(name)
         ]
-        campaign.left_behind += [line for group in groups for line in _still_there(group)]
+        campaign.left_behind += _still_there(mark)
         differences = f"{len(campaign.different)} differences {' '.join(campaign.different[-3:])}"
         print(f"  {campaign.kills} kills, {campaign.ends} ends, {differences}", flush=True)
     return campaign
@@ -138,27 +138,34 @@ def _killed_or_ended(process: subprocess.Popen[bytes], campaign: Campaign, kills
         return False
 
 
-def _start(command: Command, log: Path, *, first: bool) -> subprocess.Popen[bytes]:
+def _start(command: Command, log: Path, *, mark: str, first: bool) -> subprocess.Popen[bytes]:
     scripts = sysconfig.get_path("scripts")
     words = [str(Path(scripts) / command.words[0]), *command.words[1:], *(() if first else command.again)]
-    variables = {**os.environ, **command.variables, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    threads = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    variables = {**os.environ, **command.variables, **threads, MARK: mark}
     with log.open("ab") as output:
         return subprocess.Popen(words, env=variables, stdout=output, stderr=output, start_new_session=True)
 
 
-def _still_there(group: int) -> list[str]:
-    """Wait for a process group to end; where it does not, end it and return the command lines of its processes."""
+def _still_there(mark: str) -> list[str]:
+    """Wait for all processes of a run to end; where some do not, end them and return their command lines."""
     deadline = time.monotonic() + MOST_WAIT_S
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return []
+    while (left := _marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    listed = subprocess.run(["ps", "-A", "-o", "pgid=,args="], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
-    os.killpg(group, signal.SIGKILL)
-    return [words[1] for words in lines if words[0] == str(group)]
+    for process in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return list(left.values())
+
+
+def _marked(mark: str) -> dict[int, str]:
+    """Return the command line of each process that carries the mark of a run."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if f"{MARK}={mark}\0".encode() in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+    return found
 
 
 def _last_line(log: Path) -> str:
@@ -180,6 +187,8 @@ def commands(work: Path) -> dict[str, Callable[[], Command]]:
         "train": lambda: train(work),
         "heatmap": lambda: heatmap(work),
         "networks": lambda: networks(work),
+        "compare": lambda: compare(work),
+        "demo": lambda: demo(work),
     }
 
 
@@ -226,11 +235,8 @@ def report(work: Path) -> Command:
 
 def train(work: Path) -> Command:
     """nnUNetv2_train, gone on with by --c; two epochs and the validation after them."""
-    variables = _nnunet(work)
-    results, preprocessed = Path(variables["nnUNet_results"]), Path(variables["nnUNet_preprocessed"])
-    if not (preprocessed / "Dataset007_Killed" / "nnUNetPlans.json").is_file():
-        plan = ["nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "3d_fullres", "-np", "1", "-npfp", "1"]
-        _run(plan, variables)
+    variables = _preprocessed(work)
+    results = Path(variables["nnUNet_results"])
     words = ["nnUNetv2_train", "7", "3d_fullres", "0", "-tr", "nnUNetTrainerRADA", "-device", "cpu"]
     return Command(words, variables, lambda: _empty(results), lambda: _training(results), again=("--c",))
 
@@ -255,20 +261,53 @@ def networks(work: Path) -> Command:
     return Command(words, _trained(work), lambda: _empty(output), lambda: _bytes(output))
 
 
+def compare(work: Path) -> Command:
+    """rada-compare of two rows: trainings, predictions of the test scan, scores and pictures."""
+    output = work / "compared"
+    words = [
+        "rada-compare", "-d", "7", "--table", "I", "--methods", "Supervised", "MT", "--seeds", "1", "--settings",
+        f"{work}/config.json", "-device", "cpu", "--yes", "-o", f"{output}",
+    ]  # fmt: skip
+    variables = {**_preprocessed(work), "nnUNet_results": "", "RADA_CONFIG": ""}
+
+    def result() -> Result:
+        scores = {path.parent.name: path.read_text() for path in output.glob("runs/*/scores.json")}
+        return {**_training(output), **scores}
+
+    return Command(words, variables, lambda: _empty(output), result)
+
+
+def demo(work: Path) -> Command:
+    """rada-demo with fewer scans and iterations."""
+    output = work / "demo"
+    settings = {"labelled": 2, "unlabelled": 1, "test": 1, "base_filters": 4, "num_iterations": 8}
+    settings |= {"iterations_per_epoch": 4, "shape": (16, 24, 24)}
+    program = (
+        "from functools import partial; from nnunetv2_rada import demo; "
+        f"demo.DemoSettings = partial(demo.DemoSettings, **{settings}); demo.main({['-o', str(output)]})"
+    )
+
+    def result() -> Result:
+        raw = {f"raw {name}": content for name, content in _bytes(output / "nnUNet_raw").items()}
+        return {**raw, **_training(output), "picture": _bytes(output).get("picture.png")}
+
+    return Command(["python", "-c", program], {}, lambda: _empty(output), result)
+
+
 def _training(results: Path) -> Result:
-    """Return a hash of each weight, the losses, and the bytes of the validation's predictions."""
+    """Return, of all trainings in a folder, a hash of each weight, the losses, and the bytes of the predictions."""
     import torch
 
     found: dict[str, Any] = {}
     for path in sorted(results.rglob("checkpoint_final.pth")):
+        of = path.parent.relative_to(results)
         content = torch.load(path, weights_only=False)
         for name, weight in content["network_weights"].items():
-            found[f"weight {name}"] = hashlib.sha256(weight.numpy().tobytes()).hexdigest()
+            found[f"{of} weight {name}"] = hashlib.sha256(weight.numpy().tobytes()).hexdigest()
         curves = {name: values for name, values in content["logging"].items() if "loss" in name or "dice" in name}
-        found.update({f"curve {name}": repr(values) for name, values in curves.items()})
-    for path in sorted(results.rglob("validation/*.nii.gz")):
-        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+        found.update({f"{of} curve {name}": repr(values) for name, values in curves.items()})
+    predicted = [path for kind in ("validation", "predictions") for path in results.rglob(f"{kind}/*.nii.gz")]
+    return found | {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in predicted}
 
 
 def _scans(work: Path) -> Path:
@@ -301,6 +340,14 @@ def _nnunet(work: Path) -> Mapping[str, str]:
         "nnUNet_results": str(work / "results"), "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1",
         "nnUNet_compile": "f", "RADA_CONFIG": str(work / "config.json"),
     }  # fmt: skip
+
+
+def _preprocessed(work: Path) -> Mapping[str, str]:
+    """Return the environment of a training on the dataset, which is planned and preprocessed."""
+    variables = _nnunet(work)
+    if not (Path(variables["nnUNet_preprocessed"]) / "Dataset007_Killed" / "nnUNetPlans.json").is_file():
+        _run(["nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "3d_fullres", "-np", "1", "-npfp", "1"], variables)
+    return variables
 
 
 def _trained(work: Path) -> Mapping[str, str]:
