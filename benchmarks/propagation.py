@@ -108,8 +108,8 @@ def _measure_views(scan: Scan, method: str) -> dict[str, Any]:
     raw = np.stack([_one_view(scan, method, k) for k in range(len(planes))])
     propagated = raw
     if method in SETTINGS and SETTINGS[method].hold_to_planes:
-        axes = [axis for axis, _ in planes]
-        held = [hold_to_planes(label, axis, annotation, scan.spacing_mm) for label, axis in zip(raw, axes, strict=True)]
+        each = zip(raw, planes, strict=True)
+        held = [hold_to_planes(label, axis, planes, annotation, scan.spacing_mm) for label, (axis, _) in each]
         propagated = np.stack(held)
     cpu_s = time.process_time() - start
     voted = dice(vote(propagated, planes, scan), scan.truth, scan.classes)

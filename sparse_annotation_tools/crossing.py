@@ -1,35 +1,49 @@
 """Hold a propagated label to the annotated planes that cross it.
 
 Each slice that a label was propagated to is cut by the other annotated planes along lines, and on those lines the truth
-is known. Where the propagated label contradicts it, its outline is moved, most at the line and less further away.
+is known. Where the propagated label contradicts it, its outline is moved, most at the line and less further away. And
+the planes of other axes show how far the object reaches: the label ends there, which registration does not see, as it
+carries a label through slices that show nothing of the object any more.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sparse_annotation_tools.object_size import Spacing, box_around, object_size_mm
+from sparse_annotation_tools.object_size import Box, Spacing, box_around, object_size_mm
+from sparse_annotation_tools.outlines import signed_distance, silhouettes
+from sparse_annotation_tools.planes import Plane, on_plane
 
 REACH = 0.2  # how far a line's correction reaches, in object sizes
 CAP = 0.3  # distance at which an outline is as good as none, in object sizes
 
-# A spacing across the slices so large that no distance ever crosses from one slice to the next.
-_APART_MM = 1e6
+# How far a label may reach beyond what the planes of other axes show, in object sizes, and which share of what is drawn
+# on any plane must lie within. Chosen by the views' mean Dice on left atrium (third resolution) and hippocampus.
+_BEYOND = 0.05
+_WITHIN = 0.95
 
 
 def hold_to_planes(
-    propagated: NDArray[np.uint8], axis: int, annotation: NDArray[np.int16], spacing_mm: Spacing
+    propagated: NDArray[np.uint8],
+    axis: int,
+    planes: Sequence[Plane],
+    annotation: NDArray[np.int16],
+    spacing_mm: Spacing,
 ) -> NDArray[np.uint8]:
     """Return a propagated label whose outlines agree with all annotated planes.
 
-    Departure from the paper: it pastes the other annotated slices into a view, which this does too, but leaves the
-    label beside them as it was.
+    Where a class would lie beyond what the planes of other axes show of it, the class is taken that they show there, or
+    background. Departure from the paper: it pastes the other annotated slices into a view, which this does too, but
+    leaves the label beside them as it was.
 
     Args:
         propagated: [z, y, x] classes propagated from one slice.
         axis: array axis across that slice.
+        planes: (axis, index) of all annotated planes.
         annotation: [z, y, x] drawn class of all annotated slices (0 is drawn background), -1 where nothing was drawn.
         spacing_mm: voxel size along z, y and x.
     """
@@ -40,36 +54,44 @@ def hold_to_planes(
         return held
     size_mm = object_size_mm(annotation, spacing_mm)
     box = box_around(propagated > 0, spacing_mm, REACH * size_mm)
-    best = np.zeros(propagated[box].shape, np.float32)
-    label = np.zeros(best.shape, np.uint8)
+    shape = propagated[box].shape
+    label, instead = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    best, room_of_label = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    most_room = np.full(shape, _BEYOND, np.float32)
     for value in classes:
-        known = np.where(drawn[box], annotation[box] == value, -1).astype(np.int8)
+        known = np.where(drawn, annotation == value, -1).astype(np.int8)
         distance = signed_distance(propagated[box] == value, axis, spacing_mm, cap_mm=CAP * size_mm)
-        distance = corrected_distance(distance, known, axis, spacing_mm, reach_mm=REACH * size_mm)
-        label[distance > best] = value
-        best = np.maximum(best, distance)
+        distance = corrected_distance(distance, known[box], axis, spacing_mm, reach_mm=REACH * size_mm)
+        room = _room(known, axis, planes, box, spacing_mm, size_mm)
+        nearer = distance > best
+        label[nearer], best[nearer], room_of_label[nearer] = value, distance[nearer], room[nearer]
+        roomier = room > most_room
+        instead[roomier], most_room[roomier] = value, room[roomier]
+    beyond = room_of_label < 0
+    label[beyond] = instead[beyond]
     held[box] = np.where(drawn[box], held[box], label)
     return held
 
 
-def signed_distance(mask: NDArray[np.bool_], axis: int, spacing_mm: Spacing, *, cap_mm: float) -> NDArray[np.float32]:
-    """Return the in-plane distance to the outline in every slice across `axis`: positive inside, never 0.
+def _room(
+    known: NDArray[np.int8], axis: int, planes: Sequence[Plane], box: Box, spacing_mm: Spacing, size_mm: float
+) -> NDArray[np.float32]:
+    """Return how far each voxel of the box lies within what the planes of other axes than `axis` allow a class.
 
-    Args:
-        mask: [z, y, x].
-        axis: the axis across the slices.
-        spacing_mm: voxel size along z, y and x.
-        cap_mm: largest distance; also that of a slice without outline.
+    Planes of one axis may miss widest places, or whole parts of the object: what is drawn on other planes then lies
+    beyond, and as far as most of that does, everything may. In object sizes, negative beyond.
     """
-    sampling = [_APART_MM if other == axis else step for other, step in enumerate(spacing_mm)]
-    distance = np.zeros(mask.shape, np.float32)
-    for sign, side in ((1, mask), (-1, ~mask)):
-        if mask.all() or not mask.any():
-            distance[side] = sign * cap_mm
-        else:
-            to_outline = ndimage.distance_transform_edt(side, sampling=sampling)
-            distance[side] = sign * np.minimum(to_outline[side], cap_mm)
-    return distance
+    room = np.full(known[box].shape, np.inf, np.float32)
+    depths = silhouettes(known, planes, spacing_mm, size_mm)
+    for across in depths.keys() - {axis}:
+        margin = _BEYOND
+        for plane in planes:
+            drawn = known[on_plane(plane)] == 1
+            if plane[0] != across and drawn.any():
+                depth = np.broadcast_to(depths[across][on_plane(plane)], drawn.shape)
+                margin = max(margin, _BEYOND - float(np.quantile(depth[drawn], 1 - _WITHIN)))
+        np.minimum(room, np.broadcast_to(depths[across], known.shape)[box] + np.float32(margin), out=room)
+    return np.where(np.isinf(room), np.float32(0), room)
 
 
 def corrected_distance(

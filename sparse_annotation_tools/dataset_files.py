@@ -73,7 +73,7 @@ def write_training_case(
         volumes = np.stack([np.maximum(below, above) for below, above in halves])
         for k, (volume, (axis, _)) in enumerate(zip(volumes, case.annotation.planes, strict=True)):
             if settings.hold_to_planes:
-                volume = hold_to_planes(volume, axis, annotation, geometry.spacing_mm)
+                volume = hold_to_planes(volume, axis, case.annotation.planes, annotation, geometry.spacing_mm)
             write_label(rada.propagated(name, k), volume, geometry)
         fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes, geometry.spacing_mm)
         write_label(rada.fused(name), fused, geometry)

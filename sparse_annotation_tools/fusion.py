@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.crossing import CAP, REACH, corrected_distance, signed_distance
+from sparse_annotation_tools.crossing import CAP, REACH, corrected_distance
 from sparse_annotation_tools.object_size import Spacing, box_around, object_size_mm
+from sparse_annotation_tools.outlines import Field, signed_distance, silhouettes
 from sparse_annotation_tools.planes import Plane, on_plane
-
-Field = NDArray[np.float32]
 
 # Lengths in object sizes and weights. Chosen by mean Dice on the first half of the labelled cases of left atrium (full
 # and third resolution) and hippocampus; benchmarks/propagation.py measures them on all cases.
@@ -164,17 +163,12 @@ def _extent(known: NDArray[np.int8], planes: Sequence[Plane], spacing_mm: Spacin
 
     None for planes of one axis: they bound nothing across themselves.
     """
-    per_axis: dict[int, Field] = {}
-    for axis, index in planes:
-        drawn = np.expand_dims(known[on_plane((axis, index))] == 1, axis)
-        extruded = signed_distance(drawn, axis, spacing_mm, cap_mm=size_mm)
-        # The object is somewhere on parallel planes, so the widest of them bounds it.
-        per_axis[axis] = np.maximum(per_axis[axis], extruded) if axis in per_axis else extruded
-    if len(per_axis) < 2:
+    depths = silhouettes(known, planes, spacing_mm, size_mm)
+    if len(depths) < 2:
         return None
     bound = np.full(known.shape, np.inf, np.float32)
-    for extruded in per_axis.values():
-        np.minimum(bound, extruded / np.float32(size_mm), out=bound)
+    for depth in depths.values():
+        np.minimum(bound, depth, out=bound)
     return bound
 
 

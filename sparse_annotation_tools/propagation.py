@@ -43,7 +43,7 @@ class PropagationSettings:
     """Each registration sees the label's box and this margin around it; None is the full frame."""
 
     hold_to_planes: bool = True
-    """Afterwards, let the annotated planes that cross a propagated label correct its outline (`crossing.py`)."""
+    """Afterwards, let the annotated planes that cross a label correct its outline and end it (`crossing.py`)."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""

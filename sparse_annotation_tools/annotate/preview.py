@@ -146,6 +146,7 @@ def merge(
     """Return the fused label, and each propagated label held to the planes that cross it."""
     fused, _ = fuse(volumes, planes, annotation, classes, spacing_mm)
     held = [
-        hold_to_planes(volume, axis, annotation, spacing_mm) for volume, (axis, _) in zip(volumes, planes, strict=True)
+        hold_to_planes(volume, axis, planes, annotation, spacing_mm)
+        for volume, (axis, _) in zip(volumes, planes, strict=True)
     ]
     return fused, held

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.crossing import corrected_distance, hold_to_planes, signed_distance
+from sparse_annotation_tools.crossing import corrected_distance, hold_to_planes
+from sparse_annotation_tools.outlines import signed_distance
+from sparse_annotation_tools.planes import on_plane
 
 SPACING = (1.0, 1.0, 1.0)
+CROSSED = [(0, 1), (1, 20)]
 
 
 def square() -> NDArray[np.bool_]:
@@ -87,18 +90,18 @@ def test_a_held_label_agrees_with_every_plane_and_with_itself() -> None:
     truth = square().astype(np.uint8)
     truth[2, :, 24:] = 0
     annotation = drawn_on(truth, 20)
-    held = hold_to_planes(square().astype(np.uint8), 0, annotation, SPACING)
+    held = hold_to_planes(square().astype(np.uint8), 0, CROSSED, annotation, SPACING)
     drawn = annotation >= 0
     np.testing.assert_array_equal(held[drawn], annotation[drawn])
     assert held[2].sum() < square()[2].sum()
-    np.testing.assert_array_equal(hold_to_planes(held, 0, annotation, SPACING), held)
+    np.testing.assert_array_equal(hold_to_planes(held, 0, CROSSED, annotation, SPACING), held)
 
 
 def test_one_plane_alone_corrects_nothing() -> None:
     """Without a crossing plane, the label stays as it was propagated, with all its classes."""
     label = square().astype(np.uint8)
     label[:, 20:] *= 3
-    np.testing.assert_array_equal(hold_to_planes(label, 0, drawn_on(label), SPACING), label)
+    np.testing.assert_array_equal(hold_to_planes(label, 0, CROSSED[:1], drawn_on(label), SPACING), label)
 
 
 def test_classes_are_moved_against_each_other() -> None:
@@ -108,7 +111,7 @@ def test_classes_are_moved_against_each_other() -> None:
     truth = label.copy()
     truth[:, :, 20:24] = 1
     truth[1] = label[1]
-    held = hold_to_planes(label, 0, drawn_on(truth, 20), SPACING)
+    held = hold_to_planes(label, 0, CROSSED, drawn_on(truth, 20), SPACING)
     assert (held > 0).all()
     assert held[0, 21, 20] == 1
     assert (held[0, 21, 25:] == 2).all()
@@ -118,7 +121,65 @@ def test_what_died_and_what_nobody_drew_is_left() -> None:
     """An empty label stays empty off the planes, and so does one beside drawn background only."""
     truth = square().astype(np.uint8)
     annotation = drawn_on(truth, 20)
-    held = hold_to_planes(np.zeros_like(truth), 0, annotation, SPACING)
+    held = hold_to_planes(np.zeros_like(truth), 0, CROSSED, annotation, SPACING)
     np.testing.assert_array_equal(held, np.maximum(annotation, 0))
     background = drawn_on(np.zeros_like(truth), 20)
-    assert hold_to_planes(truth, 0, background, SPACING)[0, 19].any()
+    assert hold_to_planes(truth, 0, CROSSED, background, SPACING)[0, 19].any()
+
+
+def ball(radius: float, center: tuple[int, int, int] = (20, 20, 20)) -> NDArray[np.uint8]:
+    """Return a ball in 41 slices of 41x41 pixels."""
+    places = np.indices((41, 41, 41)) - np.reshape(center, (3, 1, 1, 1))
+    return ((places**2).sum(axis=0) < radius**2).astype(np.uint8)
+
+
+def painted(truth: NDArray[np.uint8], planes: list[tuple[int, int]]) -> NDArray[np.int16]:
+    """Return the annotation of these planes."""
+    annotation = np.full(truth.shape, -1, np.int16)
+    for axis, index in planes:
+        annotation[on_plane((axis, index))] = truth[on_plane((axis, index))]
+    return annotation
+
+
+THREE = [(0, 20), (1, 20), (2, 20)]
+
+
+def test_a_label_ends_where_the_other_planes_show_that_the_object_does() -> None:
+    """Registration carries a disc on through slices that show nothing: it is gone there, and stays in the ball."""
+    truth = ball(12)
+    carried = np.broadcast_to(truth[20], truth.shape).copy()
+    held = hold_to_planes(carried, 0, THREE, painted(truth, THREE), SPACING)
+    depth = np.flatnonzero(held.any(axis=(1, 2)))
+    assert depth[0] in (7, 8, 9)  # the ball's first slice is 9; a twentieth of its size is 1.2 slices
+    assert depth[-1] in (31, 32, 33)
+    assert held[truth > 0].mean() > 0.99
+    alone = hold_to_planes(carried, 0, THREE[:1], painted(truth, THREE[:1]), SPACING)
+    np.testing.assert_array_equal(alone, carried)
+
+
+def test_parts_that_the_other_planes_miss_are_kept() -> None:
+    """Of two balls, the other planes run through one: the second one, drawn on the label's own plane, stays whole."""
+    truth = np.maximum(ball(6, (20, 10, 10)), ball(6, (20, 30, 30)))
+    planes = [(0, 20), (1, 10), (2, 10)]
+    held = hold_to_planes(truth, 0, planes, painted(truth, planes), SPACING)
+    np.testing.assert_array_equal(held, truth)
+
+
+def test_planes_beside_the_widest_places_cut_nothing_off() -> None:
+    """The other planes pass near the ball's rim and show a smaller disc: nothing is cut off the ball."""
+    truth = ball(12)
+    planes = [(0, 20), (1, 11), (2, 30)]
+    held = hold_to_planes(truth, 0, planes, painted(truth, planes), SPACING)
+    assert held[truth > 0].mean() > 0.97
+
+
+def test_a_class_that_lies_beyond_gives_way_to_the_one_that_is_shown_there() -> None:
+    """The border of two classes is carried on straight, and the other planes show that it turns: no gap is left."""
+    truth = ball(14) * (1 + (np.indices((41, 41, 41))[2] > 20)).astype(np.uint8)
+    turned = truth.copy()
+    turned[26:][truth[26:] > 0] = 1
+    planes = [(0, 20), (1, 20), (2, 26)]
+    held = hold_to_planes(truth, 0, planes, painted(turned, planes), SPACING)
+    assert (held[truth > 0] > 0).mean() > 0.95
+    far = held[31:][truth[31:] == 2]
+    assert (far == 1).mean() > 0.9
