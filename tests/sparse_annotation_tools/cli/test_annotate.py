@@ -17,4 +17,4 @@ def test_a_command_that_is_refused_starts_no_process(tmp_path: Path, capsys: pyt
     assert main(["-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "annotated")]) == 2
     assert "nowhere" in capsys.readouterr().err
     time.sleep(0.5)  # a thread would start them
-    assert set(multiprocessing.active_children()) == before
+    assert set(multiprocessing.active_children()) <= before  # an earlier test's may end meanwhile
