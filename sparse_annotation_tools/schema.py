@@ -89,6 +89,11 @@ class Case:
     networks: dict[str, tuple[int, ...]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def planes(self) -> list[tuple[int, int]]:
+        """(axis, index) of each slice."""
+        return [annotated.plane for annotated in self.slices]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CasesFile:

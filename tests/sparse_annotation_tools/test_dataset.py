@@ -32,11 +32,6 @@ Files = Callable[[Path], dict[str, bytes]]
 ReadArray = Callable[[Path], NDArray[Any]]
 
 
-def planes_of(made: CasesFile, case: str) -> list[tuple[int, int]]:
-    """Return the annotated planes of a case."""
-    return [annotated.plane for annotated in made.cases[case].slices]
-
-
 def test_the_dataset_keeps_its_contract(
     phantoms: Path, request_for: Any, make_quickly: Make, read_array: ReadArray
 ) -> None:
@@ -81,9 +76,9 @@ def test_labels_hold_the_annotated_slices_and_ignore_elsewhere(
     for case in made.labelled:
         dense = read_array(phantoms / "labelled" / "labels" / f"{case}.nii.gz")
         label = read_array(request.folder / "labelsTr" / f"{case}.nii.gz")
-        unknown = off_planes(np.ones(dense.shape, dtype=bool), planes_of(made, case))
+        unknown = off_planes(np.ones(dense.shape, dtype=bool), made.cases[case].planes)
         np.testing.assert_array_equal(label, np.where(unknown, IGNORE, dense))
-        for k, plane in enumerate(planes_of(made, case)):
+        for k, plane in enumerate(made.cases[case].planes):
             propagated = read_array(rada.propagated(case, k))
             np.testing.assert_array_equal(propagated[on_plane(plane)], dense[on_plane(plane)])
         np.testing.assert_array_equal(read_array(rada.fused(case))[~unknown], dense[~unknown])

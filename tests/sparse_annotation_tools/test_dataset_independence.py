@@ -25,11 +25,6 @@ Files = Callable[[Path], dict[str, bytes]]
 ReadArray = Callable[[Path], NDArray[Any]]
 
 
-def planes_of(made: CasesFile, case: str) -> list[tuple[int, int]]:
-    """Return the annotated planes of a case."""
-    return [annotated.plane for annotated in made.cases[case].slices]
-
-
 def erased(dense: NDArray[Any], off: NDArray[np.bool_]) -> NDArray[Any]:
     """Forget everything off the chosen slices."""
     return np.where(off, 0, dense)
@@ -64,7 +59,7 @@ def test_no_voxel_off_the_chosen_slices_reaches_any_file(
     for case in made.labelled:
         path = request.labels / f"{case}.nii.gz"
         dense = read_array(path)
-        off = off_planes(np.ones(dense.shape, dtype=bool), planes_of(made, case))
+        off = off_planes(np.ones(dense.shape, dtype=bool), made.cases[case].planes)
         changed = change(dense, off)
         assert (changed != dense).any()
         write_volume(path, changed, like=path)
@@ -83,9 +78,9 @@ def test_a_changed_voxel_on_a_chosen_slice_does_reach_the_files(
     path = request.labels / f"{FIRST}.nii.gz"
     image = sitk.ReadImage(str(path))
     array = sitk.GetArrayFromImage(image)
-    drawn = array[on_plane(planes_of(made, FIRST)[2])]
+    drawn = array[on_plane(made.cases[FIRST].planes[2])]
     where = tuple(np.argwhere(drawn == 1)[0])
-    array[on_plane(planes_of(made, FIRST)[2])][where] = 2
+    array[on_plane(made.cases[FIRST].planes[2])][where] = 2
     write_volume(path, array, like=path)
     make_quickly(request_for(phantoms, overwrite=True))
     after = files_of(request.folder)
@@ -191,7 +186,7 @@ def test_real_annotations_give_the_dataset_of_the_simulated_ones(
         path = simulated.labels / f"{case}.nii.gz"
         dense = read_array(path)
         write_volume(
-            path, erased(dense, off_planes(np.ones(dense.shape, dtype=bool), planes_of(made, case))), like=path
+            path, erased(dense, off_planes(np.ones(dense.shape, dtype=bool), made.cases[case].planes)), like=path
         )
     annotated = request_for(phantoms, raw=tmp_path / "annotated", simulate=None)
     found = make_quickly(annotated)
@@ -199,6 +194,6 @@ def test_real_annotations_give_the_dataset_of_the_simulated_ones(
     for case in made.labelled:
         for name in (f"labelsTr/{case}.nii.gz", f"rada/fused/{case}.nii.gz", f"rada/confidence/{case}.nii.gz"):
             assert (annotated.folder / name).read_bytes() == (simulated.folder / name).read_bytes()
-        assert sorted(planes_of(made, case)) == planes_of(found, case)
+        assert sorted(made.cases[case].planes) == found.cases[case].planes
         slices, networks = found.cases[case].slices, found.cases[case].networks
         assert all(slices[k].view == network for network, members in networks.items() for k in members)

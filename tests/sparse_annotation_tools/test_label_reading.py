@@ -138,7 +138,7 @@ def test_real_annotations_are_merged_beside_the_value_of_unseen_voxels(
     made = make_quickly(request_for(phantoms))
     for case in made.labelled:
         path = phantoms / "labelled" / "labels" / f"{case}.nii.gz"
-        planes = [annotated.plane for annotated in made.cases[case].slices]
+        planes = made.cases[case].planes
         dense = np.where(read_array(path) == 2, 20, read_array(path))
         dense[EMPTY] = 0
         off = off_planes(np.ones(dense.shape, dtype=bool), [(0, EMPTY), *planes])
@@ -152,8 +152,8 @@ def test_real_annotations_are_merged_beside_the_value_of_unseen_voxels(
     request = request_for(phantoms, dataset="Dataset102_Merged", test_images=None, test_labels=None, **settings)
     merged = make_quickly(request)
     for case in made.labelled:
-        found = {annotated.plane for annotated in merged.cases[case].slices}
-        drawn = {annotated.plane for annotated in made.cases[case].slices}
+        found = set(merged.cases[case].planes)
+        drawn = set(made.cases[case].planes)
         assert found == (drawn | {(0, EMPTY)} if mark else drawn)
         label = read_array(request.folder / "labelsTr" / f"{case}.nii.gz")
         truth = read_array(request_for(phantoms).folder / "labelsTr" / f"{case}.nii.gz")

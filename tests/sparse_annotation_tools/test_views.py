@@ -25,7 +25,7 @@ def case_with(slices: list[tuple[int, int, tuple[int, ...]]], networks: dict[str
 
 def annotation_of(case: Case, value: int = 7) -> NDArray[np.int16]:
     """Return an annotation that shows `value` on every plane."""
-    planes = [annotated.plane for annotated in case.slices]
+    planes = case.planes
     drawn = [np.full(np.zeros(SHAPE)[on_plane(plane)].shape, value) for plane in planes]
     return annotation_volume(SHAPE, planes, drawn)
 
