@@ -20,7 +20,9 @@ from propagation import SETTINGS, Scan, find_sets, machine, object_box, read_sca
 from scipy.optimize import minimize
 
 from sparse_annotation_tools.atomic import atomic_path
-from sparse_annotation_tools.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, gather_evidence
+from sparse_annotation_tools.crossing import find_all_outlines
+from sparse_annotation_tools.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, box_of, gather_evidence
+from sparse_annotation_tools.object_size import Box
 from sparse_annotation_tools.parallel import run_in_processes
 from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.propagation import propagate
@@ -67,8 +69,9 @@ def sample(path: Path, image: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as stored:
             return dict(stored)
     scan = read_scan(image)
-    near, far, bound, label = _evidence(scan)
-    where = np.flatnonzero((object_box(scan) & (scan.annotation.volume() < 0)).ravel())
+    near, far, bound, label, box = _evidence(scan)
+    truth = scan.truth[box]
+    where = np.flatnonzero((object_box(scan) & (scan.annotation.volume() < 0))[box].ravel())
     rng = np.random.default_rng(0)
     chosen = rng.choice(where, min(SAMPLES, len(where)), replace=False)
     features = np.stack([field.ravel()[chosen] for field in (near, far, bound)], axis=1)
@@ -76,28 +79,28 @@ def sample(path: Path, image: Path) -> dict[str, NDArray[Any]]:
     found = {
         "features": np.where(foreground[:, None], features, -features),
         "foreground": foreground,
-        "right": label.ravel()[chosen] == scan.truth.ravel()[chosen],
+        "right": label.ravel()[chosen] == truth.ravel()[chosen],
     }
     np.savez(path, **found)
     return found
 
 
-def _evidence(scan: Scan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return near, far and bound of the likeliest class, and the label, as `fuse` decides it."""
+def _evidence(scan: Scan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], Box]:
+    """Return near, far and bound of the likeliest class, and the label, as `fuse` decides it, and the box of them."""
     planes, drawn = scan.annotation.planes, scan.annotation.drawn
-    propagated = np.stack(
-        [
-            propagate(scan.image, scan.spacing_mm, axis, index, label, SETTINGS["default"])
-            for (axis, index), label in zip(planes, drawn, strict=True)
-        ]
-    )
-    found = dict(gather_evidence(propagated, planes, scan.annotation.volume(), scan.classes, scan.spacing_mm))
+    propagated = [
+        propagate(scan.image, scan.spacing_mm, axis, index, label, SETTINGS["default"])
+        for (axis, index), label in zip(planes, drawn, strict=True)
+    ]
+    annotation = scan.annotation.volume()
+    outlines = find_all_outlines(propagated, planes, annotation, scan.spacing_mm)
+    found = dict(gather_evidence(outlines, planes, annotation, scan.classes, scan.spacing_mm))
     best = np.argmax([evidence.near for evidence in found.values()], axis=0)
     near, far, bound = (
         np.asarray(np.choose(best, [getattr(evidence, name) for evidence in found.values()]))
         for name in ("near", "far", "bound")
     )
-    return near, far, bound, np.where(near > 0, np.array(list(found), np.uint8)[best], 0)
+    return near, far, bound, np.where(near > 0, np.array(list(found), np.uint8)[best], 0), box_of(outlines)
 
 
 def fit(cases: list[dict[str, NDArray[Any]]], *, foreground: bool) -> ConfidenceModel:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotation import Annotation, simulate_annotation
 from sparse_annotation_tools.atomic import write_json
-from sparse_annotation_tools.crossing import hold_to_planes
+from sparse_annotation_tools.crossing import find_all_outlines, hold_to_planes
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.parallel import run_in_processes
@@ -106,15 +106,16 @@ def _measure_views(scan: Scan, method: str) -> dict[str, Any]:
     annotation = scan.annotation.volume()
     start = time.process_time()
     raw = np.stack([_one_view(scan, method, k) for k in range(len(planes))])
-    propagated = raw
+    propagated, outlines = raw, None
     if method in SETTINGS and SETTINGS[method].hold_to_planes:
-        each = zip(raw, planes, strict=True)
-        held = [hold_to_planes(label, axis, planes, annotation, scan.spacing_mm) for label, (axis, _) in each]
+        outlines = find_all_outlines(raw, planes, annotation, scan.spacing_mm)
+        each = zip(raw, planes, outlines, strict=True)
+        held = [hold_to_planes(label, axis, planes, annotation, scan.spacing_mm, own) for label, (axis, _), own in each]
         propagated = np.stack(held)
     cpu_s = time.process_time() - start
     voted = dice(vote(propagated, planes, scan), scan.truth, scan.classes)
     start = time.process_time()
-    label, confidence = fuse(raw, planes, annotation, scan.classes, scan.spacing_mm)
+    label, confidence = fuse(raw, planes, annotation, scan.classes, scan.spacing_mm, outlines)
     fuse_cpu_s = time.process_time() - start
     views = [record.view for record in scan.annotation.slices]
     return {

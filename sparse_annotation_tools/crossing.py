@@ -8,14 +8,16 @@ carries a label through slices that show nothing of the object any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sparse_annotation_tools.object_size import Box, Spacing, box_around, object_size_mm
-from sparse_annotation_tools.outlines import signed_distance, silhouettes
+from sparse_annotation_tools.outlines import Field, signed_distance, silhouettes
 from sparse_annotation_tools.planes import Plane, on_plane
 
 REACH = 0.2  # how far a line's correction reaches, in object sizes
@@ -27,12 +29,82 @@ _BEYOND = 0.05
 _WITHIN = 0.95
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outlines:
+    """Where a propagated label ends in its slices, moved to where the planes that cross it show that it does."""
+
+    box: Box
+    """The part of the grid that holds the label, all that is drawn and a margin; no outline is near beyond it."""
+    size_mm: float
+    """Of the annotated object."""
+    distance_mm: Mapping[int, Field]
+    """By class, in ascending order: in-plane distance over the box, positive inside."""
+
+    def over(self, box: Box, value: int) -> Field:
+        """Return the distances of a class over another box, which holds this one."""
+        distance = np.full([side.stop - side.start for side in box], -CAP * self.size_mm, np.float32)
+        if value in self.distance_mm:
+            inside = tuple(
+                slice(own.start - side.start, own.stop - side.start) for own, side in zip(self.box, box, strict=True)
+            )
+            distance[inside] = self.distance_mm[value]
+        return distance
+
+
+def find_outlines(
+    propagated: NDArray[np.uint8], axis: int, annotation: NDArray[np.int16], spacing_mm: Spacing
+) -> Outlines:
+    """Return the outlines of every class of a propagated label, corrected by the annotated planes.
+
+    Args:
+        propagated: [z, y, x] classes propagated from one slice.
+        axis: array axis across that slice.
+        annotation: [z, y, x] drawn class of all annotated slices (0 is drawn background), -1 where nothing was drawn.
+        spacing_mm: voxel size along z, y and x.
+
+    Returns:
+        The outlines; none, in an empty box, where nothing is drawn as foreground.
+    """
+    if not (annotation > 0).any():
+        return Outlines(box=(slice(0, 0), slice(0, 0), slice(0, 0)), size_mm=0.0, distance_mm={})
+    size_mm = object_size_mm(annotation, spacing_mm)
+    box = box_around((propagated > 0) | (annotation > 0), spacing_mm, CAP * size_mm)
+    label, drawn = propagated[box], annotation[box]
+    distances: dict[int, Field] = {}
+    for value in np.unique(label[label > 0]):
+        known = np.where(drawn >= 0, drawn == value, -1).astype(np.int8)
+        distance = signed_distance(label == value, axis, spacing_mm, cap_mm=CAP * size_mm)
+        distances[int(value)] = corrected_distance(distance, known, axis, spacing_mm, reach_mm=REACH * size_mm)
+    return Outlines(box=box, size_mm=size_mm, distance_mm=distances)
+
+
+def find_all_outlines(
+    propagated: Iterable[NDArray[np.uint8]],
+    planes: Sequence[Plane],
+    annotation: NDArray[np.int16],
+    spacing_mm: Spacing,
+    *,
+    threads: int = 1,
+) -> list[Outlines]:
+    """Return `find_outlines` of the label propagated from each plane; the slowest part of all that uses them.
+
+    `threads` of them are found at once.
+    """
+
+    def one(label: NDArray[np.uint8], plane: Plane) -> Outlines:
+        return find_outlines(label, plane[0], annotation, spacing_mm)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, propagated, planes))
+
+
 def hold_to_planes(
     propagated: NDArray[np.uint8],
     axis: int,
     planes: Sequence[Plane],
     annotation: NDArray[np.int16],
     spacing_mm: Spacing,
+    outlines: Outlines | None = None,
 ) -> NDArray[np.uint8]:
     """Return a propagated label whose outlines agree with all annotated planes.
 
@@ -46,23 +118,22 @@ def hold_to_planes(
         planes: (axis, index) of all annotated planes.
         annotation: [z, y, x] drawn class of all annotated slices (0 is drawn background), -1 where nothing was drawn.
         spacing_mm: voxel size along z, y and x.
+        outlines: `find_outlines` of this label, where they have been found already.
     """
     drawn = annotation >= 0
     held = np.where(drawn, annotation, propagated).astype(np.uint8)
-    classes = np.unique(propagated[propagated > 0])
-    if len(classes) == 0 or not (annotation > 0).any():
+    if not (propagated > 0).any() or not (annotation > 0).any():
         return held
-    size_mm = object_size_mm(annotation, spacing_mm)
-    box = box_around(propagated > 0, spacing_mm, REACH * size_mm)
+    if outlines is None:
+        outlines = find_outlines(propagated, axis, annotation, spacing_mm)
+    box = outlines.box
     shape = propagated[box].shape
     label, instead = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     best, room_of_label = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     most_room = np.full(shape, _BEYOND, np.float32)
-    for value in classes:
+    for value, distance in outlines.distance_mm.items():
         known = np.where(drawn, annotation == value, -1).astype(np.int8)
-        distance = signed_distance(propagated[box] == value, axis, spacing_mm, cap_mm=CAP * size_mm)
-        distance = corrected_distance(distance, known[box], axis, spacing_mm, reach_mm=REACH * size_mm)
-        room = _room(known, axis, planes, box, spacing_mm, size_mm)
+        room = _room(known, axis, planes, box, spacing_mm, outlines.size_mm)
         nearer = distance > best
         label[nearer], best[nearer], room_of_label[nearer] = value, distance[nearer], room[nearer]
         roomier = room > most_room

@@ -141,12 +141,12 @@ def _write_cases(plan: DatasetPlan, state: DatasetState, propagated: Propagated)
     """Write the files of every case that is not done yet."""
     request = plan.request
     tasks: list[tuple[object, ...]] = []
-    for case in plan.cases:
-        record = asdict(case.record)
-        if not state.is_done(case.files.case, record):
-            arguments = (request.folder, case, propagated[case.files.case])
-            values = (tuple(request.classes.values()), request.ignore, request.propagation)
-            tasks.append((state, case.files.case, record, write_training_case, *arguments, *values))
+    cases = [case for case in plan.cases if not state.is_done(case.files.case, asdict(case.record))]
+    threads = max(1, request.processes // max(1, len(cases)))  # one scan alone occupies some cores as well
+    for case in cases:
+        arguments = (request.folder, case, propagated[case.files.case])
+        values = (tuple(request.classes.values()), request.ignore, request.propagation, threads)
+        tasks.append((state, case.files.case, asdict(case.record), write_training_case, *arguments, *values))
     for files, hashes in plan.test.items():
         if not state.is_done(files.case, hashes):
             tasks.append((state, files.case, hashes, write_test_case, request.folder, files, request.label_reading))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sparse_annotation_tools.atomic import write_json
-from sparse_annotation_tools.crossing import hold_to_planes
+from sparse_annotation_tools.crossing import find_all_outlines, hold_to_planes
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.inspection import InspectedCase, read_label_on
 from sparse_annotation_tools.label_reading import LabelReading
@@ -50,6 +50,7 @@ def write_training_case(
     classes: Sequence[int],
     ignore: int,
     settings: PropagationSettings,
+    threads: int,
 ) -> None:
     """Write every file of one training case.
 
@@ -60,6 +61,7 @@ def write_training_case(
         classes: foreground values.
         ignore: value of voxels that nobody annotated.
         settings: of the propagation.
+        threads: how many may work on this case.
     """
     name, geometry = case.files.case, case.geometry
     for channel, image in enumerate(case.files.images):
@@ -71,11 +73,13 @@ def write_training_case(
         rada = RadaFolder(root=folder / "rada")
         halves = [[read_volume(path).array for path in paths] for paths in propagated]
         volumes = np.stack([np.maximum(below, above) for below, above in halves])
-        for k, (volume, (axis, _)) in enumerate(zip(volumes, case.annotation.planes, strict=True)):
+        planes, spacing_mm = case.annotation.planes, geometry.spacing_mm
+        outlines = find_all_outlines(volumes, planes, annotation, spacing_mm, threads=threads)
+        for k, (volume, (axis, _)) in enumerate(zip(volumes, planes, strict=True)):
             if settings.hold_to_planes:
-                volume = hold_to_planes(volume, axis, case.annotation.planes, annotation, geometry.spacing_mm)
+                volume = hold_to_planes(volume, axis, planes, annotation, spacing_mm, outlines[k])
             write_label(rada.propagated(name, k), volume, geometry)
-        fused, confidence = fuse(volumes, case.annotation.planes, annotation, classes, geometry.spacing_mm)
+        fused, confidence = fuse(volumes, planes, annotation, classes, spacing_mm, outlines)
         write_label(rada.fused(name), fused, geometry)
         write_label(rada.confidence(name), confidence, geometry)
     write_label(_label(folder, "labelsTr", name), label, geometry)

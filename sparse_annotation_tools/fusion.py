@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.crossing import CAP, REACH, corrected_distance
-from sparse_annotation_tools.object_size import Spacing, box_around, object_size_mm
-from sparse_annotation_tools.outlines import Field, signed_distance, silhouettes
+from sparse_annotation_tools.crossing import Outlines, find_all_outlines
+from sparse_annotation_tools.object_size import Box, Spacing
+from sparse_annotation_tools.outlines import Field, silhouettes
 from sparse_annotation_tools.planes import Plane, on_plane
 
 # Lengths in object sizes and weights. Chosen by mean Dice on the first half of the labelled cases of left atrium (full
@@ -25,7 +25,6 @@ _SOFTNESS = 0.1  # distance to a propagated outline at which a vote is three qua
 _BOUND_SHARP = 0.04
 _BOUND_WIDE = 0.2
 _OUTSIDE = 0.06  # what a vote must outweigh where the object's extent on the planes speaks against it
-_BOX_MARGIN = 0.3
 
 _SURE = 255
 
@@ -69,6 +68,7 @@ def fuse(
     annotation: NDArray[np.int16],
     classes: Sequence[int],
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    outlines: Sequence[Outlines] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Merge the propagated labels of N annotated slices.
 
@@ -83,6 +83,7 @@ def fuse(
         annotation: [z, y, x] drawn class (0 is drawn background), -1 where nothing was drawn.
         classes: foreground classes, in any order; one that is drawn nowhere is taken to be absent.
         spacing_mm: voxel size along z, y and x.
+        outlines: `find_all_outlines` of the propagated labels, where they have been found already.
 
     Returns:
         label: [z, y, x]; where drawn, the drawn class.
@@ -91,12 +92,10 @@ def fuse(
     label = np.zeros(annotation.shape, np.uint8)
     confidence = np.full(annotation.shape, _SURE - 1, np.uint8)
     if (annotation > 0).any():
-        foreground = (propagated > 0).any(axis=0) | (annotation > 0)
-        box = box_around(foreground, spacing_mm, _BOX_MARGIN * object_size_mm(annotation, spacing_mm))
-        # A plane without foreground may lie outside the box; what it shows, background, is in the annotation.
-        shown = [k for k, plane in enumerate(planes) if (annotation[on_plane(plane)] > 0).any()]
-        inside = [(planes[k][0], planes[k][1] - box[planes[k][0]].start) for k in shown]
-        found = gather_evidence(propagated[(shown, *box)], inside, annotation[box], classes, spacing_mm)
+        if outlines is None:
+            outlines = find_all_outlines(propagated, planes, annotation, spacing_mm)
+        box = box_of(outlines)
+        found = gather_evidence(outlines, planes, annotation, classes, spacing_mm)
         label[box], confidence[box] = _decide(dict(found), annotation[box].shape)
     drawn = annotation >= 0
     label[drawn] = annotation[drawn].astype(np.uint8)
@@ -105,34 +104,44 @@ def fuse(
 
 
 def gather_evidence(
-    propagated: NDArray[np.uint8],
+    outlines: Sequence[Outlines],
     planes: Sequence[Plane],
     annotation: NDArray[np.int16],
     classes: Collection[int],
     spacing_mm: Spacing,
 ) -> Iterator[tuple[int, Evidence]]:
-    """Yield (class, evidence) for every class that is drawn on a plane, in ascending order. Arguments as in `fuse`."""
-    size_mm = object_size_mm(annotation, spacing_mm)
+    """Yield (class, evidence) for every class that is drawn on a plane, in ascending order, over the outlines' box.
+
+    Arguments as in `fuse`; there is at least one outline.
+    """
+    box, size_mm = box_of(outlines), outlines[0].size_mm
     for value in sorted(set(classes)):
         shown = [k for k, plane in enumerate(planes) if (annotation[on_plane(plane)] == value).any()]
         if not shown:
             continue
-        known = np.where(annotation >= 0, annotation == value, -1).astype(np.int8)
-        near = np.zeros(annotation.shape, np.float32)
-        far = np.zeros(annotation.shape, np.float32)
-        for k in shown:
-            axis, _ = planes[k]
-            outline = signed_distance(propagated[k] == value, axis, spacing_mm, cap_mm=CAP * size_mm)
-            outline = corrected_distance(outline, known, axis, spacing_mm, reach_mm=REACH * size_mm)
-            vote = np.tanh(outline / (_SOFTNESS * size_mm))
-            distance = _distance_mm(annotation.shape, planes[k], spacing_mm) / size_mm
+        known = np.where(annotation[box] >= 0, annotation[box] == value, -1).astype(np.int8)
+        near = np.zeros(known.shape, np.float32)
+        far = np.zeros(known.shape, np.float32)
+        inside = [(planes[k][0], planes[k][1] - box[planes[k][0]].start) for k in shown]
+        for k, plane in zip(shown, inside, strict=True):
+            vote = np.tanh(outlines[k].over(box, value) / (_SOFTNESS * size_mm))
+            distance = _distance_mm(known.shape, plane, spacing_mm) / size_mm
             near += np.exp(-distance / _NEAR) * vote
             far += np.exp(-distance / _FAR) * vote
-        extent = _extent(known, [planes[k] for k in shown], spacing_mm, size_mm)
+        extent = _extent(known, inside, spacing_mm, size_mm)
         if extent is not None:
             near -= _OUTSIDE / 2 * (1 - np.tanh(extent / _BOUND_SHARP))
         bound = np.zeros_like(near) if extent is None else np.tanh(extent / _BOUND_WIDE)
         yield value, Evidence(near=near, far=far, bound=bound)
+
+
+def box_of(outlines: Sequence[Outlines]) -> Box:
+    """Return the box that holds those of all outlines."""
+    z, y, x = (
+        slice(min(one.box[axis].start for one in outlines), max(one.box[axis].stop for one in outlines))
+        for axis in range(3)
+    )
+    return z, y, x
 
 
 def _decide(evidence: dict[int, Evidence], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -36,7 +36,8 @@ def box_around(foreground: NDArray[np.bool_], spacing_mm: Spacing, margin_mm: fl
     for axis, step in enumerate(spacing_mm):
         occupied = _occupied(foreground, axis)
         margin = int(np.ceil(margin_mm / step))
-        sides.append(slice(max(0, int(occupied[0]) - margin), int(occupied[-1]) + 1 + margin))
+        end = min(foreground.shape[axis], int(occupied[-1]) + 1 + margin)
+        sides.append(slice(max(0, int(occupied[0]) - margin), end))
     z, y, x = sides
     return z, y, x
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotate.workers import Workers
-from sparse_annotation_tools.crossing import hold_to_planes
+from sparse_annotation_tools.crossing import find_all_outlines, hold_to_planes
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.planes import Plane, on_plane
@@ -144,9 +144,10 @@ def merge(
     spacing_mm: tuple[float, float, float],
 ) -> tuple[Label, list[Label]]:
     """Return the fused label, and each propagated label held to the planes that cross it."""
-    fused, _ = fuse(volumes, planes, annotation, classes, spacing_mm)
+    outlines = find_all_outlines(volumes, planes, annotation, spacing_mm)
+    fused, _ = fuse(volumes, planes, annotation, classes, spacing_mm, outlines)
     held = [
-        hold_to_planes(volume, axis, planes, annotation, spacing_mm)
-        for volume, (axis, _) in zip(volumes, planes, strict=True)
+        hold_to_planes(volume, axis, planes, annotation, spacing_mm, own)
+        for volume, (axis, _), own in zip(volumes, planes, outlines, strict=True)
     ]
     return fused, held

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.crossing import corrected_distance, hold_to_planes
+from sparse_annotation_tools.crossing import corrected_distance, find_all_outlines, find_outlines, hold_to_planes
+from sparse_annotation_tools.fusion import fuse
 from sparse_annotation_tools.outlines import signed_distance
 from sparse_annotation_tools.planes import on_plane
 
@@ -155,6 +156,38 @@ def test_a_label_ends_where_the_other_planes_show_that_the_object_does() -> None
     assert held[truth > 0].mean() > 0.99
     alone = hold_to_planes(carried, 0, THREE[:1], painted(truth, THREE[:1]), SPACING)
     np.testing.assert_array_equal(alone, carried)
+
+
+def test_outlines_are_the_same_however_they_are_found() -> None:
+    """By one thread or several, or by each user itself: labels and confidences do not differ in a bit."""
+    truth = ball(12)
+    carried = [np.broadcast_to(np.expand_dims(truth[on_plane(plane)], plane[0]), truth.shape) for plane in THREE]
+    annotation = painted(truth, THREE)
+    alone = find_all_outlines(carried, THREE, annotation, SPACING)
+    for one, other in zip(alone, find_all_outlines(carried, THREE, annotation, SPACING, threads=3), strict=True):
+        assert one.box == other.box
+        np.testing.assert_array_equal(one.distance_mm[1], other.distance_mm[1])
+    for label, (axis, _), outlines in zip(carried, THREE, alone, strict=True):
+        expected = hold_to_planes(label, axis, THREE, annotation, SPACING)
+        np.testing.assert_array_equal(hold_to_planes(label, axis, THREE, annotation, SPACING, outlines), expected)
+    for given, made in zip(
+        fuse(np.stack(carried), THREE, annotation, [1], SPACING, alone),
+        fuse(np.stack(carried), THREE, annotation, [1], SPACING),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(given, made)
+
+
+def test_outlines_over_a_larger_box_are_far_beyond_their_own() -> None:
+    """What an outline's box does not hold is as far outside as anything can be; a class that it lacks is everywhere."""
+    truth = ball(5)
+    outlines = find_outlines(truth, 0, painted(truth, THREE), SPACING)
+    whole = (slice(0, 41), slice(0, 41), slice(0, 41))
+    distance = outlines.over(whole, 1)
+    np.testing.assert_array_equal(distance[outlines.box], outlines.distance_mm[1])
+    assert distance[0, 0, 0] == distance.min() == outlines.over(whole, 2).max()
+    nothing = find_outlines(truth, 0, painted(np.zeros_like(truth), THREE), SPACING)
+    assert not nothing.distance_mm
 
 
 def test_parts_that_the_other_planes_miss_are_kept() -> None:
