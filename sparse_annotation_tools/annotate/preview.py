@@ -84,7 +84,7 @@ class Previewer:
             classes = tuple(int(value) for value in np.unique(annotation[annotation > 0]))
             spacing_mm = self._volume.geometry.spacing_mm
             # Planes without a class carry nothing; what they say, background, is in the annotation.
-            arguments = (np.stack(volumes), shown, annotation, classes, spacing_mm)
+            arguments = (np.stack(volumes), shown, annotation, classes, spacing_mm, self._workers.count)
             fused, held = self._workers.submit(merge, *arguments).result()
         except UserError as error:
             self._set(number, Preview(state="failed", message=str(error)))
@@ -142,9 +142,10 @@ def merge(
     annotation: NDArray[np.int16],
     classes: Sequence[int],
     spacing_mm: tuple[float, float, float],
+    threads: int,
 ) -> tuple[Label, list[Label]]:
     """Return the fused label, and each propagated label held to the planes that cross it."""
-    outlines = find_all_outlines(volumes, planes, annotation, spacing_mm)
+    outlines = find_all_outlines(volumes, planes, annotation, spacing_mm, threads=threads)
     fused, _ = fuse(volumes, planes, annotation, classes, spacing_mm, outlines)
     held = [
         hold_to_planes(volume, axis, planes, annotation, spacing_mm, own)

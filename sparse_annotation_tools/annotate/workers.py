@@ -34,6 +34,11 @@ class Workers:
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._feed, daemon=True) for _ in range(count)]
 
+    @property
+    def count(self) -> int:
+        """How many calls are computed at once."""
+        return len(self._threads)
+
     def start(self) -> None:
         """Start the processes; call it when it is sure that there will be work."""
         for thread in self._threads:

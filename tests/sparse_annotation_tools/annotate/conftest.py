@@ -41,6 +41,11 @@ class RunHere(Workers):
         """No process is started."""
         super().__init__(0)
 
+    @property
+    def count(self) -> int:
+        """This process."""
+        return 1
+
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return a future that is done."""
         from concurrent.futures import Future
