@@ -57,6 +57,10 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "RADA with nnU-Net's optimizer: Nesterov's momentum of .99 and a polynomial rate (beyond the paper).",
         {"optimizer": "nnunet"},
     ),
+    "nnUNetTrainerRADA_Fused_NNUNetSGD": (
+        "RADA with one label for all views and nnU-Net's optimizer (beyond the paper).",
+        {"pseudo_labels": "fused", "optimizer": "nnunet"},
+    ),
     "nnUNetTrainerSGTC": (
         "SGTC: three networks with the text prompt, each of which sees two of three annotated planes; no registration.",
         {"image_prompt": False, "pseudo_labels": "none", "planes": "pair"},
@@ -80,6 +84,10 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "nnUNetTrainerSupervised": (
         "One V-Net that learns from annotated planes alone: the floor of a comparison.",
         {"method": "supervised", **_SPARSE},
+    ),
+    "nnUNetTrainerSupervised_Fused": (
+        "One V-Net that learns the label fused from all annotated slices, with nnU-Net's optimizer (beyond the paper).",
+        {"method": "supervised", **_SPARSE, "pseudo_labels": "fused", "optimizer": "nnunet"},
     ),
     "nnUNetTrainerMT": (
         "Mean Teacher on annotated planes.",

@@ -43,7 +43,7 @@ class Row:
         trainer: class name without `nnUNetTrainer`.
         need: the dataset.
         matches_seconds: whether it gets the reference's seconds instead of its number of iterations, as rows do whose
-            networks are of another size.
+            networks are of another size or number.
     """
 
     name: str
@@ -222,13 +222,18 @@ def _variants() -> tuple[Entry, ...]:
         "Refreshed": "confident predictions replace less trusted labels",
         "FiLM": "prompts modulate the bottleneck",
         "NNUNetSGD": "nnU-Net's optimizer",
-        "Plans": "the network that nnU-Net planned, equal seconds",
+        "Fused_NNUNetSGD": "one label for all networks, nnU-Net's optimizer",
     }
-    rows = [
-        Entry(row=Row(name=name, trainer=f"RADA_{name}", matches_seconds=name == "Plans"), label=label)
-        for name, label in labels.items()
+    changes = [Entry(row=Row(name=name, trainer=f"RADA_{name}"), label=label) for name, label in labels.items()]
+    others = {
+        "Plans": ("RADA_Plans", "the network that nnU-Net planned, equal seconds"),
+        "Supervised_Fused": ("Supervised_Fused", "one V-Net on that one label, nnU-Net's optimizer, equal seconds"),
+    }
+    equal_seconds = [
+        Entry(row=Row(name=name, trainer=trainer, matches_seconds=True), label=label)
+        for name, (trainer, label) in others.items()
     ]
-    return (Entry(row=_RADA, label="RADA"), *rows)
+    return (Entry(row=_RADA, label="RADA"), *changes, *equal_seconds)
 
 
 TABLES: Mapping[str, Table] = {
