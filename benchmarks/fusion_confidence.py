@@ -1,8 +1,9 @@
 """Fit the confidence of fused labels and test it on other cases: `python benchmarks/fusion_confidence.py --data DIR`.
 
 DIR is laid out as for benchmarks/propagation.py; without it, phantoms are drawn. The first half of each set's cases
-gives the two models of `sparse_annotation_tools.fusion`; the second half shows whether voxels of confidence c are right
-about c of the time, with the models as they are in the package and as fitted now. --picture FILE draws that.
+gives the two models of `sparse_annotation_tools.propagation.fusion`; the second half shows whether voxels of confidence
+c are right about c of the time, with the models as they are in the package and as fitted now. --picture FILE draws
+that.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from propagation import SETTINGS, Scan, find_sets, machine, object_box, read_scan  # the benchmark beside this one
 from scipy.optimize import minimize
 
-from sparse_annotation_tools.atomic import atomic_path
-from sparse_annotation_tools.crossing import find_all_outlines
-from sparse_annotation_tools.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, box_of, gather_evidence
-from sparse_annotation_tools.object_size import Box
-from sparse_annotation_tools.parallel import run_in_processes
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.phantom import write_phantom_set
-from sparse_annotation_tools.propagation import propagate
+from sparse_annotation_tools.processes.parallel import run_in_processes
+from sparse_annotation_tools.propagation.chain import propagate
+from sparse_annotation_tools.propagation.crossing import find_all_outlines
+from sparse_annotation_tools.propagation.fusion import BACKGROUND, FOREGROUND, ConfidenceModel, box_of, gather_evidence
+from sparse_annotation_tools.propagation.object_size import Box
 
 SAMPLES = 40_000  # voxels per case
 BINS = 10

@@ -30,13 +30,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from training_step import machine
 
-from sparse_annotation_tools.dataset import make_dataset
-from sparse_annotation_tools.dataset_check import check_dataset
+from sparse_annotation_tools.check.dataset import check_dataset
+from sparse_annotation_tools.dataset.make import make_dataset
+from sparse_annotation_tools.dataset.request import DatasetRequest
 from sparse_annotation_tools.phantom import make_phantom
 from sparse_annotation_tools.prompts.dataset_embedding import embed_dataset
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.report.page.report import ReportRequest, make_report
-from sparse_annotation_tools.request import DatasetRequest
 from sparse_annotation_tools.schema import CasesFile
 
 SHAPE = (10, 12, 14)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sparse_annotation_tools.metrics import METRICS, label_metrics
+from sparse_annotation_tools.evaluation.metrics import METRICS, label_metrics
 
 SHAPE = (128, 256, 256)
 SPACING_MM = (1.0, 0.6, 0.6)

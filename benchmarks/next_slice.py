@@ -35,16 +35,16 @@ from numpy.typing import NDArray
 from propagation import Scan, dice, machine, read_scan  # the benchmark beside this one
 from scipy import ndimage
 
-from sparse_annotation_tools.atomic import atomic_path
-from sparse_annotation_tools.doubt import doubt_of_confidence
-from sparse_annotation_tools.fusion import fuse
-from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.planes import Plane, annotation_volume, axes_of_views, on_plane
-from sparse_annotation_tools.propagation import PropagationSettings, propagate
-from sparse_annotation_tools.reference import carry_label
-from sparse_annotation_tools.scan_suggestion import side_mm
+from sparse_annotation_tools.files.atomic import atomic_path
+from sparse_annotation_tools.files.volumes import read_label, read_volume
+from sparse_annotation_tools.processes.parallel import run_in_processes
+from sparse_annotation_tools.propagation.chain import PropagationSettings, propagate
+from sparse_annotation_tools.propagation.fusion import fuse
 from sparse_annotation_tools.schema import VIEWS
-from sparse_annotation_tools.slice_suggestion import (
+from sparse_annotation_tools.slices.planes import Plane, annotation_volume, axes_of_views, on_plane
+from sparse_annotation_tools.suggestion.doubt import doubt_of_confidence
+from sparse_annotation_tools.suggestion.reference import carry_label
+from sparse_annotation_tools.suggestion.rules import (
     areas_from_slices,
     areas_of_label,
     centre_of_edges,
@@ -52,7 +52,7 @@ from sparse_annotation_tools.slice_suggestion import (
     next_by_doubt,
     slices_through,
 )
-from sparse_annotation_tools.volumes import read_label, read_volume
+from sparse_annotation_tools.suggestion.scan import side_mm
 
 FURTHER = 3
 SGTC_DEPTH = 32 / 88

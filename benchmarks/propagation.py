@@ -29,16 +29,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.annotation import Annotation, simulate_annotation
-from sparse_annotation_tools.atomic import write_json
-from sparse_annotation_tools.crossing import find_all_outlines, hold_to_planes
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.fusion import fuse
-from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.planes import Plane, axes_of_views, on_plane
-from sparse_annotation_tools.propagation import PropagationSettings, propagate
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.files.volumes import read_label, read_volume
+from sparse_annotation_tools.processes.parallel import run_in_processes
+from sparse_annotation_tools.propagation.chain import PropagationSettings, propagate
+from sparse_annotation_tools.propagation.crossing import find_all_outlines, hold_to_planes
+from sparse_annotation_tools.propagation.fusion import fuse
 from sparse_annotation_tools.schema import VIEWS
-from sparse_annotation_tools.volumes import read_label, read_volume
+from sparse_annotation_tools.slices.annotation import Annotation, simulate_annotation
+from sparse_annotation_tools.slices.planes import Plane, axes_of_views, on_plane
 
 SETTINGS = {"published": PropagationSettings.paper(), "default": PropagationSettings()}
 METHODS = ("copied", "extruded", *SETTINGS)

@@ -23,10 +23,10 @@ from typing import Any
 
 from propagation import find_sets, machine  # the benchmark beside this one
 
-from sparse_annotation_tools import dataset
-from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.request import DatasetRequest
-from sparse_annotation_tools.volumes import read_label
+from sparse_annotation_tools.dataset import make as dataset
+from sparse_annotation_tools.dataset.request import DatasetRequest
+from sparse_annotation_tools.files.volumes import read_label
+from sparse_annotation_tools.processes.parallel import run_in_processes
 
 
 def main() -> None:

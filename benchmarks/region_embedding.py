@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.planes import axes_of_views
 from sparse_annotation_tools.prompts.cache import EmbeddingCache
 from sparse_annotation_tools.prompts.clip_encoder import ClipEncoder
 from sparse_annotation_tools.prompts.encoders import Encoder, make_encoder
 from sparse_annotation_tools.prompts.options import EmbeddingOptions, add_encoder_arguments, options_from_arguments
 from sparse_annotation_tools.prompts.slices import LabelledPlane, grey_range
 from sparse_annotation_tools.prompts.store import l2_normalised
+from sparse_annotation_tools.slices.planes import axes_of_views
 
 SMALLEST = 12
 """Pixels of the smallest organ that is taken."""

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from nnunetv2_rada.network import weights_difference
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import atomic_path
 
 METHOD_STATE = "method_state"
 SECTION = "rada"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.json_files import load_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.files.atomic import write_json
 from sparse_annotation_tools.report.curves import plot_curves
 
 _PREFIX = "rada/"

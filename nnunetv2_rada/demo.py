@@ -16,11 +16,11 @@ from typing import Any
 
 from nnunetv2_rada.device import CHOICES, pick_device
 from nnunetv2_rada.stages import Console, Stage, run_command, run_stages
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
-from sparse_annotation_tools.progress import clock
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.files.json_files import load_json
+from sparse_annotation_tools.processes.progress import clock
 
 DATASET_ID = 1
 DATASET = f"Dataset{DATASET_ID:03d}_Phantom"

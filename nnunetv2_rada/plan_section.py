@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunetv2_rada.config import Config
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.json_files import load_json
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import CasesFile
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.progress import clock
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.processes.progress import clock
 
 _QUIET_SECONDS = 15.0  # between two progress lines where the terminal cannot rewrite one
 _GRACE_SECONDS = 10.0  # between asking a command to end and killing it

@@ -141,7 +141,7 @@ def check_scans(scans: Mapping[str, Sequence[str]]) -> None:
     Raises:
         UserError: a file is missing, cut off, not 3-D, or otherwise no scan.
     """
-    from sparse_annotation_tools.volumes import SUFFIXES, read_volume
+    from sparse_annotation_tools.files.volumes import SUFFIXES, read_volume
 
     for file in (file for of_case in scans.values() for file in of_case):
         if file.endswith(SUFFIXES):  # what other readers of nnU-Net take is theirs to check

@@ -63,7 +63,7 @@ from nnunetv2_rada.training_checks import (
     pretrained_weights_option,
 )
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.lock import FileLock
+from sparse_annotation_tools.processes.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS, CasesFile
 
 _BATCH_TENSORS = ("image", "label", "distance", "annotation", "plane", "confidence")

@@ -19,7 +19,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.volumes import write_image
+from sparse_annotation_tools.files.volumes import write_image
 
 Array = NDArray[Any]
 Directions = Literal["identity", "permuted", "flipped", "oblique"]

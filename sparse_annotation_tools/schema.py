@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.files.json_files import load_json
 from sparse_annotation_tools.schema_check import check_cases_file
 
 SCHEMA_VERSION = 1

@@ -8,10 +8,10 @@ import numpy as np
 from mutations import TEXT
 from target import Target, expect, named
 
-from sparse_annotation_tools.case_list import read_case_list
-from sparse_annotation_tools.centres import read_centres_file
-from sparse_annotation_tools.planes import read_planes_file
+from sparse_annotation_tools.dataset.case_list import read_case_list
 from sparse_annotation_tools.schema import VIEWS
+from sparse_annotation_tools.slices.planes import read_planes_file
+from sparse_annotation_tools.suggestion.centres import read_centres_file
 
 _PLANES = b"case,view,index\na,axial,3\na,sagittal,5\nb, Coronal ,0\n"
 _SUGGESTED = (

@@ -16,10 +16,10 @@ from target import Target, expect
 
 from nnunetv2_rada.config import Config
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.label_maps import Labels
+from sparse_annotation_tools.files.label_maps import Labels
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import VIEWS, AnnotatedSlice, Case, CasesFile, RadaFolder
-from sparse_annotation_tools.suggestion_files import ListedSlice, Record, SuggestionFolder
+from sparse_annotation_tools.suggestion.files import ListedSlice, Record, SuggestionFolder
 
 _SHAPE = (8, 9, 10)
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from readers import metaimage, nifti, nrrd
 from target import Target, WrongError, expect, named
 
-from sparse_annotation_tools.annotation import read_annotation
-from sparse_annotation_tools.inspection import read_label_on
-from sparse_annotation_tools.label_reading import LabelReading
+from sparse_annotation_tools.dataset.inspection import read_label_on
+from sparse_annotation_tools.files.label_reading import LabelReading
+from sparse_annotation_tools.files.volumes import Volume, read_volume
 from sparse_annotation_tools.phantom import make_phantom
-from sparse_annotation_tools.planes import axes_of_scan
-from sparse_annotation_tools.volumes import Volume, read_volume
+from sparse_annotation_tools.slices.annotation import read_annotation
+from sparse_annotation_tools.slices.planes import axes_of_scan
 
 SHAPE = (8, 9, 10)
 NOT_ANNOTATED = 255

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 from documented_lines import REPOSITORY, SCRIPTS, commands_of, entry_point
 
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.json_files import load_json
 from sparse_annotation_tools.phantom import write_phantom_set
 
 README = REPOSITORY / "README.md"

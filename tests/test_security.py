@@ -70,7 +70,7 @@ def test_only_what_is_known_to_talk_does(sources: dict[str, ast.Module]) -> None
     allowed = {
         "sparse_annotation_tools/annotate/server.py",  # a page, on 127.0.0.1 alone
         "sparse_annotation_tools/annotate/lease.py",  # this computer's name
-        "sparse_annotation_tools/cluster.py",  # --backend dask --scheduler ADDRESS
+        "sparse_annotation_tools/processes/cluster.py",  # --backend dask --scheduler ADDRESS
         "sparse_annotation_tools/prompts/clip_encoder.py",  # --encoder clip, with OpenAI's weights by name
     }
     talks = {"socket", "http", "urllib.request", "requests", "ftplib", "huggingface_hub", "distributed"}

@@ -13,8 +13,8 @@ from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
 
 if TYPE_CHECKING:
-    from sparse_annotation_tools.label_maps import LabelMap
-    from sparse_annotation_tools.volumes import Geometry
+    from sparse_annotation_tools.files.label_maps import LabelMap
+    from sparse_annotation_tools.files.volumes import Geometry
 
 NAME = "rada-heatmap"
 
@@ -57,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_scans({arguments.case: scans[arguments.case]})
 
     from nnunetv2_rada.explain.heat_maps import heat_maps, write_heat
-    from sparse_annotation_tools.atomic import clear_leftovers_of
+    from sparse_annotation_tools.files.atomic import clear_leftovers_of
+    from sparse_annotation_tools.files.volumes import read_volume
     from sparse_annotation_tools.report.heat_picture import ShownHeat, heat_picture
-    from sparse_annotation_tools.volumes import read_volume
 
     image = read_volume(Path(scans[arguments.case][0]))
     truth = None if arguments.gt is None else _truth(arguments.gt, arguments.case, image.geometry)
@@ -96,8 +96,8 @@ def _value(labels: dict[str, int], name: str) -> int:
 
 
 def _truth(folder: Path, case: str, geometry: Geometry) -> LabelMap:
-    from sparse_annotation_tools.label_maps import find_label_maps
-    from sparse_annotation_tools.volumes import read_label_of_scan
+    from sparse_annotation_tools.files.label_maps import find_label_maps
+    from sparse_annotation_tools.files.volumes import read_label_of_scan
 
     found = find_label_maps(folder)
     if case not in found:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from nnunetv2_rada.network_predictions import predict_networks
     from nnunetv2_rada.trained_model import open_model
-    from sparse_annotation_tools.parallel import end_forks_with_this_process
+    from sparse_annotation_tools.processes.parallel import end_forks_with_this_process
 
     end_forks_with_this_process()  # nnU-Net forks for preprocessing, and a killed command would leave those behind
     predictor = open_model(chosen_model(arguments), pick_device(arguments.device))

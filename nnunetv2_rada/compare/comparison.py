@@ -18,8 +18,8 @@ from nnunetv2_rada.compare.runs import RunFolder, RunKey, Training, failure_reas
 from nnunetv2_rada.compare.speed import EpochClock, Speed, SpeedFile, iterations_of_seconds, mean_speed
 from nnunetv2_rada.compare.variants import DatasetVariant, check_prompts, embedding_changes, resolve
 from nnunetv2_rada.stages import Console
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import write_json
 
 _REFERENCE_TRAINER = f"nnUNetTrainer{REFERENCE}"
 _PROBE_EPOCHS = 2  # of a run's own length, as validation and checkpoints cost seconds an epoch; the second one counts

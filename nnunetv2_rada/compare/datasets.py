@@ -17,8 +17,8 @@ from nnunetv2_rada.compare.folder import ComparisonFolder, locked
 from nnunetv2_rada.compare.given import GivenDataset, words
 from nnunetv2_rada.compare.variants import DatasetVariant, dataset_options, embedding_changes
 from nnunetv2_rada.stages import Stage, run_stages
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError, some
+from sparse_annotation_tools.files.atomic import write_json
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 
 FINGERPRINT = "dataset_fingerprint.json"

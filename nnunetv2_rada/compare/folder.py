@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
-from sparse_annotation_tools.lock import FileLock
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.files.json_files import load_json
+from sparse_annotation_tools.processes.lock import FileLock
 
 
 @dataclass(frozen=True, kw_only=True)

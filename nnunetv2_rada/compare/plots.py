@@ -9,7 +9,7 @@ from typing import Any
 from nnunetv2_rada.compare.results import RowResult
 from nnunetv2_rada.compare.rows import REFERENCE, Table
 from nnunetv2_rada.compare.statistics import Scores, paired_difference, summary
-from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.files.atomic import atomic_path
 
 _ROW_INCHES = 0.32
 _OURS, _PAPER, _MUTED = "#2a6f97", "#c8553d", "#8a8a8a"

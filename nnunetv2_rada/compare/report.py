@@ -16,7 +16,7 @@ from nnunetv2_rada.compare.plots import draw
 from nnunetv2_rada.compare.results import RowResult, collect
 from nnunetv2_rada.compare.rows import REFERENCE, TABLES, Table
 from nnunetv2_rada.compare.tables import DIFFERENCES, SPREAD, About, write_tables
-from sparse_annotation_tools.versions import package_versions
+from sparse_annotation_tools.dataset.versions import package_versions
 
 _PAPER = (
     "16 base filters, full resolution, its own split, no spread over seeds. Distances in voxels depend on the "

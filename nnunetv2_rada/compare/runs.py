@@ -19,8 +19,8 @@ from nnunetv2_rada.compare.speed import EpochClock, Speed, SpeedFile
 from nnunetv2_rada.compare.variants import DatasetVariant
 from nnunetv2_rada.demo import EpochSummary
 from nnunetv2_rada.stages import Stage, run_stages
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import write_json
 
 _TAIL = 30  # lines of a log in which its last error is looked for
 
@@ -195,9 +195,9 @@ class Training:
         )
 
     def _evaluate(self, folder: RunFolder) -> None:
-        from sparse_annotation_tools.evaluation import evaluate_pairs
-        from sparse_annotation_tools.label_maps import find_labels, find_pairs
-        from sparse_annotation_tools.prediction_source import embeddings_behind
+        from sparse_annotation_tools.evaluation.evaluate import evaluate_pairs
+        from sparse_annotation_tools.evaluation.prediction_source import embeddings_behind
+        from sparse_annotation_tools.files.label_maps import find_labels, find_pairs
 
         pairs, _ = find_pairs(self.truth, folder.predictions)
         evaluation = evaluate_pairs(pairs, find_labels(self.truth, folder.predictions))

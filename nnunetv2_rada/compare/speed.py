@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from sparse_annotation_tools.atomic import write_json
+from sparse_annotation_tools.files.atomic import write_json
 
 
 @dataclass(frozen=True, kw_only=True)

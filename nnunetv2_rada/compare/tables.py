@@ -20,8 +20,8 @@ from nnunetv2_rada.compare.statistics import (
     paired_difference,
     summary,
 )
-from sparse_annotation_tools.atomic import write_text
-from sparse_annotation_tools.metrics import DEFINITIONS
+from sparse_annotation_tools.evaluation.metrics import DEFINITIONS
+from sparse_annotation_tools.files.atomic import write_text
 
 _SHOWN = {"dice": "Dice", "jaccard": "Jaccard", "hd95_voxel": "HD95, voxels", "asd_voxel": "ASD, voxels"}
 _DEFINED = ("dice", "jaccard", "hd95", "asd", "voxel", "mm", "empty prediction")

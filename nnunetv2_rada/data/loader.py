@@ -28,7 +28,7 @@ from nnunetv2_rada.data.side_volumes import ANNOTATION, FIRST_VIEW, FUSED, Plane
 from nnunetv2_rada.data.transforms import NUM_COORDINATES
 from nnunetv2_rada.method.base import UNKNOWN
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.parallel import end_forks_with_this_process
+from sparse_annotation_tools.processes.parallel import end_forks_with_this_process
 
 # Segmentation channels on their way through the augmentation. nnU-Net's masking reads channel 0 (negative: outside).
 _ANNOTATION, _VIEWS = 1, 2

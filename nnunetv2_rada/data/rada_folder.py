@@ -9,9 +9,9 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.atomic import atomic_path
+from sparse_annotation_tools.files.json_files import load_json
 from sparse_annotation_tools.schema import CasesFile, RadaFolder
 
 SPLITS = "splits_final.json"

@@ -25,12 +25,12 @@ from safetensors.numpy import save_file
 
 from nnunetv2_rada.data.grid import Grid, covered_by_plane
 from nnunetv2_rada.method.base import UNKNOWN
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.progress import progress
+from sparse_annotation_tools.files.atomic import atomic_path
+from sparse_annotation_tools.processes.parallel import run_in_processes
+from sparse_annotation_tools.processes.progress import progress
 from sparse_annotation_tools.schema import VIEWS, AnnotatedSlice, Case, CasesFile, RadaFolder
-from sparse_annotation_tools.views import view_label
+from sparse_annotation_tools.slices.views import view_label
 
 SIDE_FOLDER = "rada_side_volumes"
 FORMAT_VERSION = 1

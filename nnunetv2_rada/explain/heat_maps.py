@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nnunetv2_rada.explain.grad_cam import grad_cam
 from nnunetv2_rada.trained_model import method_of
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.volumes import Geometry, write_image
+from sparse_annotation_tools.files.volumes import Geometry, write_image
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor

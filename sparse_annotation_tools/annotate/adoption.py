@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotate.folder import OutputFolder
 from sparse_annotation_tools.annotate.paint import NOT_ANNOTATED, ChosenSlice, Paint
-from sparse_annotation_tools.drawing import read_drawing
+from sparse_annotation_tools.dataset.sources import CaseFiles
 from sparse_annotation_tools.errors import UserError, some
-from sparse_annotation_tools.label_maps import find_label_maps
-from sparse_annotation_tools.planes import axes_of_scan, on_plane
-from sparse_annotation_tools.sources import CaseFiles
-from sparse_annotation_tools.volumes import Geometry
+from sparse_annotation_tools.files.label_maps import find_label_maps
+from sparse_annotation_tools.files.volumes import Geometry
+from sparse_annotation_tools.slices.drawing import read_drawing
+from sparse_annotation_tools.slices.planes import axes_of_scan, on_plane
 
 
 def adopt(folder: OutputFolder, scans: Mapping[str, CaseFiles], classes: Mapping[str, int]) -> list[str]:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint, slice_from_json, slice_to_json
-from sparse_annotation_tools.atomic import atomic_path, write_json, write_text
+from sparse_annotation_tools.dataset.sources import CaseFiles
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.lock import FileLock
-from sparse_annotation_tools.sources import CaseFiles
-from sparse_annotation_tools.suggestion_files import SUGGESTED
-from sparse_annotation_tools.volumes import FILE_ENDING, Geometry, sha256_of_file, write_label
+from sparse_annotation_tools.files.atomic import atomic_path, write_json, write_text
+from sparse_annotation_tools.files.volumes import FILE_ENDING, Geometry, sha256_of_file, write_label
+from sparse_annotation_tools.processes.lock import FileLock
+from sparse_annotation_tools.suggestion.files import SUGGESTED
 
 SETTINGS_VERSION = 1
 
@@ -221,7 +221,7 @@ class OutputFolder:
         Raises:
             UserError: the file cannot be understood.
         """
-        from sparse_annotation_tools.planes import read_planes_file
+        from sparse_annotation_tools.slices.planes import read_planes_file
 
         if not self.planes_file.is_file():
             return {}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint
 from sparse_annotation_tools.annotate.preview import Previewer
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
-from sparse_annotation_tools.drawing import Drawing
-from sparse_annotation_tools.planes import Plane, on_plane
-from sparse_annotation_tools.scan_suggestion import KnownScan, suggest
+from sparse_annotation_tools.files.volumes import Volume
 from sparse_annotation_tools.schema import VIEWS
-from sparse_annotation_tools.volumes import Volume
+from sparse_annotation_tools.slices.drawing import Drawing
+from sparse_annotation_tools.slices.planes import Plane, on_plane
+from sparse_annotation_tools.suggestion.scan import KnownScan, suggest
 
 
 class RefusedError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.planes import Plane, annotation_volume, on_plane
+from sparse_annotation_tools.slices.planes import Plane, annotation_volume, on_plane
 
 NOT_ANNOTATED = 255
 """Value of the voxels that nobody annotated, in the label maps that are written."""

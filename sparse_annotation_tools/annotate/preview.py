@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.annotate.workers import Workers
-from sparse_annotation_tools.crossing import find_all_outlines, hold_to_planes
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.fusion import fuse
-from sparse_annotation_tools.planes import Plane, on_plane
-from sparse_annotation_tools.propagation import PropagationSettings, propagate
-from sparse_annotation_tools.volumes import Volume
+from sparse_annotation_tools.files.volumes import Volume
+from sparse_annotation_tools.propagation.chain import PropagationSettings, propagate
+from sparse_annotation_tools.propagation.crossing import find_all_outlines, hold_to_planes
+from sparse_annotation_tools.propagation.fusion import fuse
+from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 Label = NDArray[np.uint8]
 Propagate = Callable[..., Label]

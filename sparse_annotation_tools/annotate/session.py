@@ -23,13 +23,13 @@ from sparse_annotation_tools.annotate.paint import Paint
 from sparse_annotation_tools.annotate.preview import Previewer, Propagate
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
 from sparse_annotation_tools.annotate.workers import Workers
+from sparse_annotation_tools.dataset.sources import unlabelled_cases
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.label_reading import check_label_names
-from sparse_annotation_tools.planes import axes_of_scan
-from sparse_annotation_tools.propagation import propagate
+from sparse_annotation_tools.files.label_reading import check_label_names
+from sparse_annotation_tools.files.volumes import read_volume
+from sparse_annotation_tools.propagation.chain import propagate
 from sparse_annotation_tools.report.palette import class_colour
-from sparse_annotation_tools.sources import unlabelled_cases
-from sparse_annotation_tools.volumes import read_volume
+from sparse_annotation_tools.slices.planes import axes_of_scan
 
 DEFAULT_CLASSES = ("organ",)
 

@@ -13,9 +13,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.planes import Plane
-from sparse_annotation_tools.upright import VIEW_OF_AXIS, Upright
-from sparse_annotation_tools.volumes import Geometry
+from sparse_annotation_tools.files.volumes import Geometry
+from sparse_annotation_tools.slices.planes import Plane
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS, Upright
 
 _VIEWER_TYPES = ("uint8", "int16", "uint16", "int32", "float32")
 

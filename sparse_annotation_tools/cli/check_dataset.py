@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     processes = processes_of(args)
 
-    from sparse_annotation_tools.atomic import write_json
-    from sparse_annotation_tools.dataset_check import TRAINERS_WITHOUT_PROMPTS, check_dataset
-    from sparse_annotation_tools.findings import counts, to_json
+    from sparse_annotation_tools.check.dataset import TRAINERS_WITHOUT_PROMPTS, check_dataset
+    from sparse_annotation_tools.check.findings import counts, to_json
+    from sparse_annotation_tools.files.atomic import write_json
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
     from sparse_annotation_tools.schema import RadaFolder
 

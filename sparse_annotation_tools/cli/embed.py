@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     options = options_from_arguments(args)
 
-    from sparse_annotation_tools.lock import only_writer
+    from sparse_annotation_tools.processes.lock import only_writer
     from sparse_annotation_tools.prompts import embed_dataset
     from sparse_annotation_tools.prompts.raw_dataset import raw_dataset_folder
 

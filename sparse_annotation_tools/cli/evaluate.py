@@ -11,8 +11,8 @@ from sparse_annotation_tools.cli.arguments import add_processes, processes_of
 from sparse_annotation_tools.cli.command import command
 
 if TYPE_CHECKING:
-    from sparse_annotation_tools.evaluation import Evaluation
-    from sparse_annotation_tools.label_maps import Labels
+    from sparse_annotation_tools.evaluation.evaluate import Evaluation
+    from sparse_annotation_tools.files.label_maps import Labels
 
 
 @command("rada-evaluate")
@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     processes = processes_of(arguments)
 
-    from sparse_annotation_tools.atomic import write_json
-    from sparse_annotation_tools.evaluation import evaluate_pairs
-    from sparse_annotation_tools.label_maps import find_labels, find_pairs
-    from sparse_annotation_tools.prediction_source import embeddings_behind
+    from sparse_annotation_tools.evaluation.evaluate import evaluate_pairs
+    from sparse_annotation_tools.evaluation.prediction_source import embeddings_behind
+    from sparse_annotation_tools.files.atomic import write_json
+    from sparse_annotation_tools.files.label_maps import find_labels, find_pairs
 
     pairs, extra = find_pairs(arguments.gt, arguments.pred)
     labels = named_labels(arguments.labels) if arguments.labels else find_labels(arguments.gt, arguments.pred)
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def named_labels(names: Sequence[str]) -> Labels:
     """Return the classes that --labels names, by themselves or in a dataset.json."""
-    from sparse_annotation_tools.label_maps import Labels
+    from sparse_annotation_tools.files.label_maps import Labels
 
     if len(names) == 1 and names[0].endswith(".json"):
         return Labels.from_dataset_json(Path(names[0]))
@@ -82,7 +82,7 @@ def named_labels(names: Sequence[str]) -> Labels:
 
 def table(evaluation: Evaluation) -> str:
     """One line per case and class, then mean and standard deviation per class, then what the means leave out."""
-    from sparse_annotation_tools.metrics import METRICS
+    from sparse_annotation_tools.evaluation.metrics import METRICS
 
     rows: list[tuple[str, str, dict[str, float]]] = [
         (case, name, evaluation.measures(case, name)) for case in evaluation.results for name in evaluation.classes

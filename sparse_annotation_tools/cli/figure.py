@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--index says which slice of a view; give --view sagittal, coronal or axial too")
 
     from sparse_annotation_tools.cli.evaluate import named_labels
-    from sparse_annotation_tools.label_maps import find_labels
+    from sparse_annotation_tools.files.label_maps import find_labels
     from sparse_annotation_tools.report.comparison import ComparisonRequest, comparison_figure
 
     labels = (

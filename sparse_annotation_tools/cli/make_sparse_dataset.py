@@ -18,8 +18,8 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.prompts.options import add_encoder_arguments, options_from_arguments
 
 if TYPE_CHECKING:
-    from sparse_annotation_tools.propagation import PropagationSettings
-    from sparse_annotation_tools.request import DatasetRequest
+    from sparse_annotation_tools.dataset.request import DatasetRequest
+    from sparse_annotation_tools.propagation.chain import PropagationSettings
     from sparse_annotation_tools.schema import CasesFile
 
 NAME = "rada-make-sparse-dataset"
@@ -112,10 +112,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     processes = processes_of(args)
     _check_backend(args)
 
-    from sparse_annotation_tools.dataset import make_dataset
-    from sparse_annotation_tools.label_reading import class_names, parse_merge
+    from sparse_annotation_tools.dataset.make import make_dataset
+    from sparse_annotation_tools.dataset.request import DatasetRequest
+    from sparse_annotation_tools.files.label_reading import class_names, parse_merge
     from sparse_annotation_tools.prompts import check_encoder, embed_dataset
-    from sparse_annotation_tools.request import DatasetRequest
 
     merge = parse_merge(args.merge)
     names = class_names(args.label_names, merge)
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _propagation(args: argparse.Namespace) -> PropagationSettings:
     """Return the settings: those of --paper, which no other option may change, or the default with what is given."""
-    from sparse_annotation_tools.propagation import PropagationSettings
+    from sparse_annotation_tools.propagation.chain import PropagationSettings
 
     given = {name: getattr(args, name) for name in ("transform", "morphology_mm") if getattr(args, name) is not None}
     if not args.paper:
@@ -174,7 +174,7 @@ def _check_backend(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _cluster(scheduler: str, request: DatasetRequest) -> Iterator[DatasetRequest]:
     """Work on a dask cluster, whose processes know nothing of this one's folder."""
-    from sparse_annotation_tools.cluster import dask_cluster
+    from sparse_annotation_tools.processes.cluster import dask_cluster
 
     request = request.with_absolute_paths()
     inputs = (request.images, request.labels, request.unlabelled, request.test_images, request.test_labels)

@@ -12,7 +12,7 @@ from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import some
 
 if TYPE_CHECKING:
-    from sparse_annotation_tools.suggestion_files import Record
+    from sparse_annotation_tools.suggestion.files import Record
 
 NAME = "rada-suggest-slices"
 _SHOWN = 10  # lines of the printed list
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     processes = processes_of(args)
 
-    from sparse_annotation_tools.suggestion import SuggestionRequest, suggest_slices
+    from sparse_annotation_tools.suggestion.suggest import SuggestionRequest, suggest_slices
 
     records, left_out = suggest_slices(
         SuggestionRequest(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.files.atomic import atomic_path
 
 FloatArray = NDArray[np.float32]
 

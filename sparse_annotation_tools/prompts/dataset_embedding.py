@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.progress import progress
+from sparse_annotation_tools.processes.progress import progress
 from sparse_annotation_tools.prompts.encoders import Encoder, FloatArray, make_encoder
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.precomputed import load_precomputed, read_precomputed

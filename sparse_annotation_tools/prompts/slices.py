@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.json_files import load_json
+from sparse_annotation_tools.files.truncation import check_not_truncated
+from sparse_annotation_tools.files.volumes import check_is_file
 from sparse_annotation_tools.prompts.options import EmbeddingOptions
 from sparse_annotation_tools.prompts.templates import modality_family
 from sparse_annotation_tools.schema import AnnotatedSlice, Case, CasesFile
 from sparse_annotation_tools.schema_check import file_ending
-from sparse_annotation_tools.truncation import check_not_truncated
-from sparse_annotation_tools.volumes import check_is_file
 
 PERCENTILES = (0.5, 99.5)
 """Grey range of a volume that is not CT."""

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.prompts.options import NORMALISATIONS, VIEW_OF_LETTER
 from sparse_annotation_tools.prompts.safetensors_bytes import with_sorted_metadata
 from sparse_annotation_tools.schema import VIEWS

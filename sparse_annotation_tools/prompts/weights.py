@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sparse_annotation_tools.errors import UserError, some
-from sparse_annotation_tools.volumes import sha256_of_file
+from sparse_annotation_tools.files.volumes import sha256_of_file
 
 OPENAI_TORCHSCRIPT_SHA256 = {
     "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f": "ViT-B-16.pt",

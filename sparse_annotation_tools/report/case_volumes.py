@@ -11,12 +11,12 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.doubt import read_prediction
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.json_files import load_json
+from sparse_annotation_tools.files.json_files import load_json
+from sparse_annotation_tools.files.volumes import Geometry, read_label_of_scan, read_volume
 from sparse_annotation_tools.schema import IGNORE, AnnotatedSlice, CasesFile, RadaFolder
 from sparse_annotation_tools.schema_check import file_ending
-from sparse_annotation_tools.volumes import Geometry, read_label_of_scan, read_volume
+from sparse_annotation_tools.suggestion.doubt import read_prediction
 
 Array = NDArray[Any]
 

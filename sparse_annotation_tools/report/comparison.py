@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError, some
-from sparse_annotation_tools.label_maps import LabelMap, Labels, find_label_maps, foreground_values
-from sparse_annotation_tools.metrics import overlap_metrics
-from sparse_annotation_tools.planes import Plane
-from sparse_annotation_tools.prediction_source import embeddings_behind
+from sparse_annotation_tools.evaluation.metrics import overlap_metrics
+from sparse_annotation_tools.evaluation.prediction_source import embeddings_behind
+from sparse_annotation_tools.files.atomic import atomic_path
+from sparse_annotation_tools.files.label_maps import LabelMap, Labels, find_label_maps, foreground_values
+from sparse_annotation_tools.files.volumes import SUFFIXES, Volume, read_label_of_scan, read_volume, stem_of
 from sparse_annotation_tools.report.palette import class_colour, new_figure
 from sparse_annotation_tools.report.upright_cut import (
     TRUTH_COLOUR,
@@ -28,8 +28,8 @@ from sparse_annotation_tools.report.upright_cut import (
     outline,
     show_grey,
 )
-from sparse_annotation_tools.upright import VIEW_OF_AXIS, Upright
-from sparse_annotation_tools.volumes import SUFFIXES, Volume, read_label_of_scan, read_volume, stem_of
+from sparse_annotation_tools.slices.planes import Plane
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS, Upright
 
 Array = NDArray[Any]
 

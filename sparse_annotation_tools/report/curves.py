@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.report.palette import DASHES, OKABE_ITO, new_figure
 
 Curves = Mapping[str, Sequence[float]]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.planes import Plane
 from sparse_annotation_tools.report.case_volumes import CaseVolumes
 from sparse_annotation_tools.report.upright_cut import Box
+from sparse_annotation_tools.slices.planes import Plane
 
 Array = NDArray[Any]
 

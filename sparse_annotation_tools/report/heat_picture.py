@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.files.atomic import atomic_path
+from sparse_annotation_tools.files.volumes import Geometry
 from sparse_annotation_tools.report.palette import OKABE_ITO, new_figure
 from sparse_annotation_tools.report.upright_cut import (
     TRUTH_COLOUR,
@@ -22,8 +23,7 @@ from sparse_annotation_tools.report.upright_cut import (
     outline,
     show_grey,
 )
-from sparse_annotation_tools.upright import VIEW_OF_AXIS, Upright
-from sparse_annotation_tools.volumes import Geometry
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS, Upright
 
 Array = NDArray[Any]
 

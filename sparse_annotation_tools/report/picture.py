@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.metrics import overlap_metrics
-from sparse_annotation_tools.prediction_source import embeddings_behind
+from sparse_annotation_tools.evaluation.metrics import overlap_metrics
+from sparse_annotation_tools.evaluation.prediction_source import embeddings_behind
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.report.case_volumes import CaseVolumes, RawDataset
 from sparse_annotation_tools.report.cuts import box_of_labels, plane_between
 from sparse_annotation_tools.report.palette import class_colour, new_figure

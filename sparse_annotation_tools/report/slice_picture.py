@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import atomic_path
-from sparse_annotation_tools.planes import Plane, on_plane
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.report.palette import OKABE_ITO, class_colour, new_figure
-from sparse_annotation_tools.upright import VIEW_OF_AXIS
+from sparse_annotation_tools.slices.planes import Plane, on_plane
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.planes import Plane
+from sparse_annotation_tools.slices.planes import Plane
 
 Array = NDArray[Any]
 Box = tuple[slice, slice, slice]

@@ -11,10 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.dataset import make_dataset
+from sparse_annotation_tools.dataset.make import make_dataset
+from sparse_annotation_tools.dataset.request import DatasetRequest
 from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.report.page.report import ReportRequest, ReportSummary, make_report
-from sparse_annotation_tools.request import DatasetRequest
 
 HOSTILE_CASE = "<img src=x onerror=alert(1)>"
 HOSTILE_CLASS = "</script><script>alert(2)</script> \"'ärt"

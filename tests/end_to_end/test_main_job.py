@@ -16,8 +16,8 @@ import pytest
 import torch
 from end_to_end.workspace import CONFIG, DATASET, MODEL, Workspace, checkpoint
 
+from sparse_annotation_tools.files.volumes import read_volume
 from sparse_annotation_tools.phantom import CLASS_NAMES
-from sparse_annotation_tools.volumes import read_volume
 
 pytestmark = pytest.mark.end_to_end
 

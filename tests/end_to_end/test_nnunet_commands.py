@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from end_to_end.workspace import DATASET, MODEL, Workspace
 
-from sparse_annotation_tools.volumes import read_volume
+from sparse_annotation_tools.files.volumes import read_volume
 
 pytestmark = pytest.mark.end_to_end
 

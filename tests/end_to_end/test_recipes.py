@@ -20,8 +20,8 @@ import SimpleITK as sitk
 
 import nnunetv2_rada._autoload  # noqa: F401  exports nnUNet_extTrainer where the package is not installed
 from nnunetv2_rada.config import Config
+from sparse_annotation_tools.files.volumes import read_volume
 from sparse_annotation_tools.phantom import make_phantom
-from sparse_annotation_tools.volumes import read_volume
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 SHAPE = (16, 20, 24)

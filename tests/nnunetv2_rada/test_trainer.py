@@ -13,7 +13,7 @@ from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
 from nnunetv2_rada.variants import TRAINERS
-from sparse_annotation_tools.lock import FileLock
+from sparse_annotation_tools.processes.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS
 
 

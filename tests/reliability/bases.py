@@ -33,7 +33,7 @@ def make_base(root: Path, name: str) -> Path:
 
 def make_place(root: Path, base: Path, patch: pytest.MonkeyPatch) -> Place:
     """Return a fresh copy of a prepared folder, which the environment points at; nothing registers."""
-    from sparse_annotation_tools.dataset import make_dataset
+    from sparse_annotation_tools.dataset.make import make_dataset
 
     shutil.copytree(base, root, symlinks=True)
     place = Place(root=root, patch=patch)

@@ -49,8 +49,8 @@ def plan(folder: Path) -> None:
     """Plan the dataset of a place; of preprocessed data there is a name, by which nnU-Net tells how they are stored."""
     from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
 
-    from sparse_annotation_tools.fingerprint import FILE_NAME, make_fingerprint, measure_case
-    from sparse_annotation_tools.volumes import read_label, read_volume
+    from sparse_annotation_tools.dataset.fingerprint import FILE_NAME, make_fingerprint, measure_case
+    from sparse_annotation_tools.files.volumes import read_label, read_volume
 
     measures = []
     for image in sorted((folder / "raw" / DATASET / "imagesTr").iterdir()):

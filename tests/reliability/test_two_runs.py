@@ -20,7 +20,7 @@ import sys, time
 from pathlib import Path
 from reliability.bases import copy_slice
 from reliability.commands import COMMANDS
-from sparse_annotation_tools.dataset import make_dataset
+from sparse_annotation_tools.dataset.make import make_dataset
 def propagate(*arguments):
     Path(sys.argv[1], "begun").touch()
     while not Path(sys.argv[1], "go").exists():

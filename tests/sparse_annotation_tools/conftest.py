@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.dataset import make_dataset
+from sparse_annotation_tools.dataset.make import make_dataset
+from sparse_annotation_tools.dataset.request import DatasetRequest
 from sparse_annotation_tools.phantom import write_phantom_set
-from sparse_annotation_tools.request import DatasetRequest
 from sparse_annotation_tools.schema import CasesFile
 
 SHAPE = (12, 16, 20)

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sparse_annotation_tools.atomic import atomic_path
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.prompts.alpha_clip import add_alpha_channel
 from sparse_annotation_tools.prompts.safetensors_bytes import with_sorted_metadata
 from sparse_annotation_tools.prompts.tiny.drawing import SIDE

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparse_annotation_tools.atomic import atomic_path
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.prompts.preprocessing import normalised
 from sparse_annotation_tools.prompts.templates import PLACEHOLDER, TEMPLATES, resolve_template
 from sparse_annotation_tools.prompts.tiny.drawing import draw, draw_anatomy

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
-from sparse_annotation_tools.atomic import write_json
-from sparse_annotation_tools.doubt import source_files
-from sparse_annotation_tools.evaluation import CaseResult, evaluate_pair
-from sparse_annotation_tools.label_maps import Labels, Pair
+from sparse_annotation_tools.evaluation.evaluate import CaseResult, evaluate_pair
+from sparse_annotation_tools.files.atomic import write_json
+from sparse_annotation_tools.files.label_maps import Labels, Pair
+from sparse_annotation_tools.files.volumes import sha256_of_file
 from sparse_annotation_tools.report.case_volumes import CaseVolumes, RawDataset
 from sparse_annotation_tools.report.page.layers import coarsening, coarser_image, coarser_layer, layers_of
 from sparse_annotation_tools.report.page.panels import Painter, panels_of
@@ -28,8 +28,8 @@ from sparse_annotation_tools.report.page.volume_files import (
     windowed,
     write_script,
 )
-from sparse_annotation_tools.upright import VIEW_OF_AXIS, Upright
-from sparse_annotation_tools.volumes import sha256_of_file
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS, Upright
+from sparse_annotation_tools.suggestion.doubt import source_files
 
 RECORD = "case.json"
 _FORMAT = 1  # of what is made of a case; a higher one makes every case again

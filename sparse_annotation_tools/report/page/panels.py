@@ -13,15 +13,15 @@ from PIL import Image
 from PIL.ImageColor import getrgb
 from scipy import ndimage
 
-from sparse_annotation_tools.atomic import atomic_path
-from sparse_annotation_tools.metrics import overlap_metrics
-from sparse_annotation_tools.planes import Plane
+from sparse_annotation_tools.evaluation.metrics import overlap_metrics
+from sparse_annotation_tools.files.atomic import atomic_path
 from sparse_annotation_tools.report.case_volumes import CaseVolumes
 from sparse_annotation_tools.report.cuts import box_of_labels, plane_between
 from sparse_annotation_tools.report.page.volume_files import windowed
 from sparse_annotation_tools.report.palette import OKABE_ITO, class_colour
 from sparse_annotation_tools.report.upright_cut import cut, largest_slice
-from sparse_annotation_tools.upright import VIEW_OF_AXIS
+from sparse_annotation_tools.slices.planes import Plane
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS
 
 Array = NDArray[Any]
 

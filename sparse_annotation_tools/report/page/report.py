@@ -9,13 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sparse_annotation_tools.atomic import atomic_path, clear_leftovers, is_leftover, write_text
-from sparse_annotation_tools.doubt import predicted_cases
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.evaluation import Evaluation
-from sparse_annotation_tools.label_maps import find_label_maps
-from sparse_annotation_tools.parallel import run_in_processes
-from sparse_annotation_tools.prediction_source import embeddings_behind
+from sparse_annotation_tools.evaluation.evaluate import Evaluation
+from sparse_annotation_tools.evaluation.prediction_source import embeddings_behind
+from sparse_annotation_tools.files.atomic import atomic_path, clear_leftovers, is_leftover, write_text
+from sparse_annotation_tools.files.label_maps import find_label_maps
+from sparse_annotation_tools.processes.parallel import run_in_processes
 from sparse_annotation_tools.prompts.encoders import RANDOM_STAMP
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.report.case_volumes import RawDataset
@@ -25,6 +24,7 @@ from sparse_annotation_tools.report.page.left_out import left_out
 from sparse_annotation_tools.report.page.panels import DOUBT_COLOUR
 from sparse_annotation_tools.report.page.training import Training, read_training
 from sparse_annotation_tools.report.palette import OKABE_ITO, class_colour
+from sparse_annotation_tools.suggestion.doubt import predicted_cases
 
 PAGE = "index.html"
 _SCRIPTS = ("dom.js", "charts.js", "table.js", "overview.js", "viewer.js", "case.js", "app.js")

@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_annotation_tools.atomic import write_text
+from sparse_annotation_tools.files.atomic import write_text
 
 Array = NDArray[Any]
 

@@ -15,8 +15,8 @@ from phantom_dataset import make_options, words
 
 from nnunetv2_rada.compare import external
 from sparse_annotation_tools.cli.make_sparse_dataset import main as make_sparse_dataset
+from sparse_annotation_tools.files.volumes import read_label, write_label
 from sparse_annotation_tools.phantom import write_phantom_set
-from sparse_annotation_tools.volumes import read_label, write_label
 
 NAME = "Dataset901_Phantom"
 

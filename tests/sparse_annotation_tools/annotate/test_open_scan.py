@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from sparse_annotation_tools.annotate.open_scan import RefusedError
 from sparse_annotation_tools.annotate.session import Session
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
-from sparse_annotation_tools.suggestion import SuggestionRequest, suggest_slices
-from sparse_annotation_tools.volumes import read_volume
+from sparse_annotation_tools.files.volumes import read_volume
+from sparse_annotation_tools.suggestion.suggest import SuggestionRequest, suggest_slices
 
 from .conftest import DIRECTIONS, PAGE, SHAPE, finish, first, label_map, spot, write_scan
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from sparse_annotation_tools.annotate.paint import ChosenSlice, Paint, slice_from_json, slice_to_json
-from sparse_annotation_tools.planes import on_plane
+from sparse_annotation_tools.slices.planes import on_plane
 
 SHAPE = (4, 5, 6)
 AXIAL, OTHER_AXIAL, CORONAL = (0, 2), (0, 3), (1, 3)

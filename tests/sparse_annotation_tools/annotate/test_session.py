@@ -13,9 +13,9 @@ import SimpleITK as sitk
 
 from sparse_annotation_tools.annotate.session import Session
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.planes import read_planes_file
-from sparse_annotation_tools.suggestion import SuggestionRequest, suggest_slices
-from sparse_annotation_tools.volumes import read_volume, write_label
+from sparse_annotation_tools.files.volumes import read_volume, write_label
+from sparse_annotation_tools.slices.planes import read_planes_file
+from sparse_annotation_tools.suggestion.suggest import SuggestionRequest, suggest_slices
 
 from .conftest import PAGE, SHAPE, finish, first, label_map, spot, write_scan
 

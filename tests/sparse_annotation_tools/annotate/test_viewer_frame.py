@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sparse_annotation_tools.annotate.viewer_frame import ViewerFrame
-from sparse_annotation_tools.planes import axes_of_views, on_plane
-from sparse_annotation_tools.upright import VIEW_OF_AXIS
-from sparse_annotation_tools.volumes import Volume, read_volume
+from sparse_annotation_tools.files.volumes import Volume, read_volume
+from sparse_annotation_tools.slices.planes import axes_of_views, on_plane
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS
 
 from .conftest import DIRECTIONS, SHAPE, write_scan
 

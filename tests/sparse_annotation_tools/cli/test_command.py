@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sparse_annotation_tools.atomic import write_text
 from sparse_annotation_tools.cli.command import command
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import write_text
 
 
 @command("rada-write")

@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from sparse_annotation_tools.cli.suggest_slices import main
+from sparse_annotation_tools.dataset.request import DatasetRequest
 from sparse_annotation_tools.phantom import write_phantom_set
-from sparse_annotation_tools.planes import on_plane
-from sparse_annotation_tools.request import DatasetRequest
+from sparse_annotation_tools.slices.planes import on_plane
 
 SHAPE, SPACING_MM = (12, 16, 20), (3.0, 2.0, 2.0)
 
@@ -113,7 +113,7 @@ def test_a_mistake_ends_in_one_line_and_status_2(tmp_path: Path, capsys: pytest.
 def test_the_list_shows_the_best_slices_of_all_scans_first(tmp_path: Path, scans: Path) -> None:
     """A budget of a few slices goes where it is worth most."""
     from sparse_annotation_tools.cli.suggest_slices import _report
-    from sparse_annotation_tools.suggestion_files import ListedSlice, Record
+    from sparse_annotation_tools.suggestion.files import ListedSlice, Record
 
     def record(case: str, score: float) -> Record:
         listed = ListedSlice(

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from sparse_annotation_tools.cli.figure import main
+from sparse_annotation_tools.files.volumes import read_label, write_label
 from sparse_annotation_tools.phantom import Directions, write_phantom_set
 from sparse_annotation_tools.report import comparison
-from sparse_annotation_tools.upright import VIEW_OF_AXIS, Upright
-from sparse_annotation_tools.volumes import read_label, write_label
+from sparse_annotation_tools.slices.upright import VIEW_OF_AXIS, Upright
 
 CASES = 4
 SHAPE = (12, 16, 20)

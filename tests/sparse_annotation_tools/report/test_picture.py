@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from sparse_annotation_tools.atomic import write_json
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.files.atomic import write_json
 from sparse_annotation_tools.phantom import Directions, Phantom, make_phantom
 from sparse_annotation_tools.report.case_volumes import RawDataset
 from sparse_annotation_tools.report.picture import case_picture, dataset_picture

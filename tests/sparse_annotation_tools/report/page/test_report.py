@@ -15,8 +15,8 @@ import SimpleITK as sitk
 from PIL import Image
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.evaluation import evaluate_pairs
-from sparse_annotation_tools.label_maps import find_labels, find_pairs
+from sparse_annotation_tools.evaluation.evaluate import evaluate_pairs
+from sparse_annotation_tools.files.label_maps import find_labels, find_pairs
 from sparse_annotation_tools.phantom import write_phantom_set
 from sparse_annotation_tools.report.page.report import ReportRequest, make_report
 

@@ -1,0 +1,1 @@
+"""Making a raw nnU-Net dataset from images and annotated slices."""

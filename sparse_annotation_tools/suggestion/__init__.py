@@ -1,0 +1,1 @@
+"""Suggesting which slices to annotate."""
