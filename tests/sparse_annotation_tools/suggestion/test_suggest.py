@@ -17,7 +17,7 @@ from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.files.label_maps import find_label_maps
 from sparse_annotation_tools.phantom import Directions, write_phantom_set
 from sparse_annotation_tools.slices.planes import axes_of_views, read_planes_file
-from sparse_annotation_tools.suggestion import scan as rules
+from sparse_annotation_tools.suggestion import scan
 from sparse_annotation_tools.suggestion.files import Record
 from sparse_annotation_tools.suggestion.suggest import SuggestionRequest, suggest_slices
 
@@ -56,7 +56,7 @@ def cut(array: Any, axis: int, index: int) -> Any:
 def test_unlabelled_scans_get_one_slice_a_view(request_for: SuggestionRequest, scans: Path) -> None:
     """With pictures, empty label maps on the grid of the scans, and a list that the maker reads."""
     records, left_out = suggest_slices(request_for)
-    assert only_rule(records) == rules.MIDDLE
+    assert only_rule(records) == scan.MIDDLE
     assert left_out == []
     listed = read_planes_file(request_for.output / "planes.csv")
     for record in records:
@@ -73,7 +73,7 @@ def test_unlabelled_scans_get_one_slice_a_view(request_for: SuggestionRequest, s
 def test_a_dense_label_gives_the_largest_slices(request_for: SuggestionRequest, scans: Path) -> None:
     """For example a prediction of a scan that is to be annotated."""
     records, _ = suggest_slices(replace(request_for, labels=scans / "labels"))
-    assert only_rule(records) == rules.LARGEST
+    assert only_rule(records) == scan.LARGEST
     for record in records:
         truth = truth_of(scans, record.case) > 0
         for each in record.suggested:
@@ -95,7 +95,7 @@ def test_drawn_slices_are_kept_and_one_more_is_suggested(
     records, left_out = suggest_slices(replace(request_for, labels=tmp_path / "drawn"))
     assert left_out == ["phantom_labelled_01"]
     (record,) = records
-    assert record.rule == rules.BETWEEN
+    assert record.rule == scan.BETWEEN
     assert [(each.axis, each.index) for each in record.slices if each.state == "drawn"] == drawn
     (new,) = record.suggested
     assert (new.axis, new.index) not in drawn
@@ -176,7 +176,7 @@ def test_the_prediction_decides_where_there_is_one(
     folders = tuple(tmp_path / f"net{network}" for network in range(3))
     records, left_out = suggest_slices(replace(request_for, predictions=folders))
     assert left_out == ["phantom_labelled_00"]
-    assert only_rule(records) == rules.DOUBT
+    assert only_rule(records) == scan.DOUBT
     (new,) = records[0].suggested
     assert (new.view, new.index) == ("coronal", 12)
     assert new.score == pytest.approx(10 * 20 / 3 * 12, rel=1e-2)
@@ -198,7 +198,7 @@ def test_a_dataset_knows_its_drawn_slices(
     )
     cases = make_quickly(made).cases
     records, _ = suggest_slices(replace(request_for, predictions=(made.folder,), slices=2))
-    assert only_rule(records) == rules.DOUBT
+    assert only_rule(records) == scan.DOUBT
     for record in records:
         drawn = {each.plane for each in cases[record.case].slices}
         assert {(each.axis, each.index) for each in record.slices if each.state == "drawn"} == drawn
@@ -216,13 +216,13 @@ def test_a_point_or_a_reference_says_where_the_organ_is(
     left, back, head = image.TransformIndexToPhysicalPoint((7, 8, 9))
     (tmp_path / "centres.csv").write_text(f"case,r,a,s\n{case},{-left},{-back},{head}\n")
     records, _ = suggest_slices(replace(request_for, centres_file=tmp_path / "centres.csv"))
-    assert [record.rule for record in records] == [rules.MIDDLE, rules.POINT]
+    assert [record.rule for record in records] == [scan.MIDDLE, scan.POINT]
     assert {each.view: each.index for each in records[1].suggested} == {"sagittal": 7, "coronal": 8, "axial": 9}
 
     other = "phantom_labelled_00"
     reference = (scans / "images" / f"{other}_0000.nii.gz", scans / "labels" / f"{other}.nii.gz")
     records, _ = suggest_slices(replace(request_for, reference=reference, output=tmp_path / "by_reference"))
-    assert only_rule(records) == rules.REFERENCE
+    assert only_rule(records) == scan.REFERENCE
     for record in records:
         truth = truth_of(scans, record.case) > 0
         for each in record.suggested:
