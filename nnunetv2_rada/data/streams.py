@@ -29,7 +29,8 @@ def fold_streams(
         training: training cases of the fold, labelled and unlabelled.
         validation: its labelled validation cases.
         config: settings of the run.
-        method: says which label channels it learns from and how many batches one step takes.
+        method: says which label channels it learns from, whether from unlabelled scans, and how many batches one step
+            takes.
         rank: of this process; each rank of a distributed run draws a whole batch of its own.
         write_line: takes warnings.
 
@@ -40,7 +41,7 @@ def fold_streams(
     unlabelled = [case for case in training if not cases.cases[case].labelled]
     if not labelled:
         raise UserError("the fold has no labelled training case; annotate slices of at least one scan")
-    if not unlabelled:
+    if not unlabelled and method.uses_unlabelled:
         write_line("WARNING: no unlabelled scans; the labelled ones serve as the unlabelled stream too")
     if len(labelled) == 1 and list(validation) == labelled:
         write_line("WARNING: one labelled scan, which validates itself; validation Dice means little")
@@ -59,7 +60,8 @@ def fold_streams(
             rank=rank,
         )
 
+    others = (unlabelled or labelled) if method.uses_unlabelled else []
     return (
-        stream(labelled, unlabelled or labelled, TRAINING_BATCH, method.batches_per_step),
+        stream(labelled, others, TRAINING_BATCH, method.batches_per_step),
         stream(validation, [], VALIDATION_BATCH, 1),
     )

@@ -153,6 +153,9 @@ class Method(nn.Module, ABC):
     batches_per_step: int = 1
     """Batches that one step takes, joined to one: `Batch.part` divides them again."""
 
+    uses_unlabelled: bool = True
+    """Whether a step looks at unlabelled samples; where it does not, none are drawn."""
+
     networks: nn.ModuleDict
     """The networks that prediction needs, by name."""
 

@@ -11,7 +11,9 @@ from nnunetv2_rada.method.plain import PlainMethod
 
 
 class Supervised(PlainMethod):
-    """L_sup (eq. 9) on labelled samples; unlabelled ones are not looked at."""
+    """L_sup (eq. 9) on labelled samples alone."""
+
+    uses_unlabelled = False
 
     def step(self, batch: Batch, iteration: int) -> Iterator[tuple[str, Tensor]]:
         """Yield L_sup."""
