@@ -41,8 +41,8 @@ class Config:
     """Passes T behind the predictive entropy."""
     stochastic_norm: str = "running"
     """BatchNorm in passes without gradient: `running` statistics, or those of the `batch` (the code)."""
-    stochastic_noise: str = "each"
-    """Noise on the input of the stochastic passes: `each` its own (the code), or `shared`: the encoder runs once."""
+    stochastic_noise: str = "shared"
+    """Noise on the input of stochastic passes: `shared`, the encoder then runs once, or `each` its own (the code)."""
     guidance: str = "offset"
     """What the prompts do: `offset` shifts each class's logit (the paper), `film` modulates the bottleneck as well."""
     refresh_after: float = 1.0

@@ -12,6 +12,7 @@ from nnunetv2_rada.trainer import nnUNetTrainerRADA
 # Where the paper is silent, both presets do as the code that it builds on.
 _SILENT = {
     "stochastic_norm": "batch",
+    "stochastic_noise": "each",
     "augmentation": "rot90_flip",
     "gradient_clip": None,
     "output_bias": "random",
@@ -45,13 +46,13 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "RADA whose propagated labels give way to the networks' own confident predictions (beyond the paper).",
         {"refresh_after": 0.3},
     ),
-    "nnUNetTrainerRADA_SharedNoise": (
-        "RADA whose stochastic passes share the noise on their input, so that their encoder runs once.",
-        {"stochastic_noise": "shared"},
+    "nnUNetTrainerRADA_EachNoise": (
+        "RADA whose stochastic passes each have noise of their own on their input, so that the encoder runs for each.",
+        {"stochastic_noise": "each"},
     ),
     "nnUNetTrainerRADA_Separate": (
         "RADA whose step has the structure of the published code, and nothing else of it.",
-        {"updates": "sequential", "stochastic_norm": "batch"},
+        {"updates": "sequential", "stochastic_norm": "batch", "stochastic_noise": "each"},
     ),
     "nnUNetTrainerRADA_NNUNetSGD": (
         "RADA with nnU-Net's optimizer: Nesterov's momentum of .99 and a polynomial rate (beyond the paper).",

@@ -216,7 +216,7 @@ def _planes() -> tuple[Entry, ...]:
 def _variants() -> tuple[Entry, ...]:
     """What this package adds to the paper, and the step in the structure of the code that the paper builds on."""
     labels = {
-        "SharedNoise": "stochastic passes share their noise, and so the encoder's work",
+        "EachNoise": "each stochastic pass has noise of its own, and runs the encoder",
         "Separate": "structure of the published code: a batch for each network, BatchNorm of the batch in passes",
         "Fused": "one label with a calibrated confidence for all networks",
         "Refreshed": "confident predictions replace less trusted labels",

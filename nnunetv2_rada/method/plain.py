@@ -5,6 +5,7 @@ Shape suffixes as in `nnunetv2_rada.method.base`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -36,7 +37,15 @@ class PlainNetwork(nn.Module):
 
     def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
         """Return logits [B, N, X, Y, Z] for image [B, C, X, Y, Z]; there are no prompts, so no embedding is used."""
-        logits: Tensor = self.output(self.backbone(image)[1])
+        return self.decode(self.encode(image))
+
+    def encode(self, image: Tensor, image_embedding: Tensor | None = None) -> list[Tensor]:
+        """Return what dropout has no part in; `decode` makes logits of it, another time with another mask."""
+        return self.backbone.encode(image)
+
+    def decode(self, maps: Sequence[Tensor], image_embedding: Tensor | None = None) -> Tensor:
+        """Return logits [B, N, X, Y, Z] for what `encode` returned."""
+        logits: Tensor = self.output(self.backbone.decode(maps)[1])
         return logits
 
 

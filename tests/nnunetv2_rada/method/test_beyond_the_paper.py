@@ -75,7 +75,7 @@ def test_modulation_begins_as_the_identity_and_learns_from_both_prompts_and_imag
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in modulated.film.hidden.parameters())
 
 
-@pytest.mark.parametrize("settings", [{"guidance": "film"}, {"refresh_after": 0.0}, {"stochastic_noise": "shared"}])
+@pytest.mark.parametrize("settings", [{"guidance": "film"}, {"refresh_after": 0.0}, {"stochastic_noise": "each"}])
 def test_every_parameter_learns(make_small, make_batch, settings) -> None:
     """One step yields each view with a finite loss and finite gradients."""
     method = make_small(**settings)

@@ -245,7 +245,10 @@ def test_sequential_updates_train_and_record_every_scalar(make_small, make_batch
 
 
 def test_a_step_of_the_published_code_costs_its_120_sample_forwards(make_small, make_batch, monkeypatch) -> None:
-    """Three training forwards of 4; for each, both peers' argmax of 2 and T = 8 passes of 2. Joint updates: 60."""
+    """Three training forwards of 4; for each, both peers' argmax of 2 and T = 8 passes of 2. Joint updates: 60.
+
+    Where passes share their noise, they run no network as a whole, so each has its own here.
+    """
     samples = [0]
     monkeypatch.setattr(nn.Module, "__call__", _counting(samples, nn.Module.__call__), raising=True)
     for settings, batch, expected in (
@@ -253,7 +256,7 @@ def test_a_step_of_the_published_code_costs_its_120_sample_forwards(make_small, 
         ({}, make_batch(), 60),
     ):
         samples[0] = 0
-        _losses(make_small(stochastic_passes=8, **settings), batch)
+        _losses(make_small(stochastic_passes=8, stochastic_noise="each", **settings), batch)
         assert samples[0] == expected
 
 
