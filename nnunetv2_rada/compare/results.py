@@ -10,11 +10,11 @@ from typing import Any
 
 from nnunetv2_rada.compare.folder import ComparisonFolder
 from nnunetv2_rada.compare.paper import PaperResult, find
-from nnunetv2_rada.compare.rows import Entry, Row, Table
+from nnunetv2_rada.compare.rows import REFERENCE, Entry, Row, Table
 from nnunetv2_rada.compare.runs import RunFolder, finished_speed
 from nnunetv2_rada.compare.speed import mean_speed
 from nnunetv2_rada.compare.statistics import Scores
-from nnunetv2_rada.compare.variants import DatasetVariant
+from nnunetv2_rada.compare.variants import GIVEN, DatasetVariant
 from sparse_annotation_tools.errors import UserError
 
 
@@ -43,6 +43,11 @@ class RowResult:
     seconds: float | None
     embeddings: str
     paper: PaperResult | None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the reference's run; rows of the ablations may be, whose change the dataset has already."""
+        return self.entry.row.trainer == REFERENCE and self.dataset == GIVEN
 
     @property
     def status(self) -> str:

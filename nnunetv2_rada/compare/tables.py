@@ -158,7 +158,8 @@ def _paper(result: RowResult, measure: str) -> str:
 
 
 def _difference(result: RowResult, reference: Mapping[int, Scores], name: str, measure: str) -> Difference | None:
-    if result.scores == reference or not result.scores or not reference:
+    """Return the paired difference; None for the reference's own run, under whatever name, and where one is missing."""
+    if result.is_reference or not result.scores or not reference:
         return None
     return paired_difference(result.scores, reference, name, measure)
 

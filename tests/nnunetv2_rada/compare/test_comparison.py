@@ -79,6 +79,15 @@ def test_the_tables_hold_every_row_and_mark_those_that_were_not_run(compare: Com
         assert wanted in text
 
 
+def test_a_row_that_equals_the_reference_differs_by_zero(compare: Compare, tmp_path: Path) -> None:
+    """A run of its own with the same scores; a row that is the reference's run itself has no difference."""
+    assert compare("--embedding", "--encoder random", table="I VII", methods="RADA RADA-text-photo") == 0
+    rows = _rows(tmp_path)
+    assert rows["RADA-text-photo"]["dataset"] == "given_text-photo"
+    assert float(rows["RADA-text-photo"]["dice_minus_RADA"]) == 0
+    assert rows["RADA"]["dice_minus_RADA"] == ""
+
+
 def test_a_failed_run_is_marked_with_its_reason_and_the_others_go_on(
     compare: Compare, commands: StockCommands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
