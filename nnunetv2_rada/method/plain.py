@@ -37,7 +37,8 @@ class PlainNetwork(nn.Module):
 
     def forward(self, image: Tensor, image_embedding: Tensor | None = None) -> Tensor:
         """Return logits [B, N, X, Y, Z] for image [B, C, X, Y, Z]; there are no prompts, so no embedding is used."""
-        return self.decode(self.encode(image))
+        logits: Tensor = self.output(self.backbone(image)[1])
+        return logits
 
     def encode(self, image: Tensor, image_embedding: Tensor | None = None) -> list[Tensor]:
         """Return what dropout has no part in; `decode` makes logits of it, another time with another mask."""
