@@ -45,7 +45,7 @@ class Program:
         self.process.wait()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)  # set up before the tabs, and so ended after they are closed: they may still be loading
 def annotate() -> Iterator[Run]:
     """Start rada-annotate."""
     running: list[Program] = []
