@@ -39,15 +39,16 @@ def main() -> None:
     scans = sorted((source / "images").glob("*_0000.nii.gz"))[: max(arguments.volumes)]
     rows = []
     print(f"{name}\nvolumes  processes   wall s  registering s  once more    CPU s  s a volume  peak MB of a process")
-    for processes in arguments.processes:
-        for count in sorted({min(number, len(scans)) for number in arguments.volumes}):
-            with tempfile.TemporaryDirectory() as temporary:
-                _copy(source, [scan.name.removesuffix("_0000.nii.gz") for scan in scans[:count]], Path(temporary))
-                runs = []
-                for _ in range(arguments.repeats):
-                    runs.append(_in_fresh_process(Path(temporary), processes))
+    for count in sorted({min(number, len(scans)) for number in arguments.volumes}):
+        with tempfile.TemporaryDirectory() as temporary:
+            _copy(source, [scan.name.removesuffix("_0000.nii.gz") for scan in scans[:count]], Path(temporary))
+            runs: dict[int, list[dict[str, Any]]] = {processes: [] for processes in arguments.processes}
+            for _ in range(arguments.repeats):
+                for processes in runs:  # in turn, so that a machine that slows down does so for all
+                    runs[processes].append(_in_fresh_process(Path(temporary), processes))
                     shutil.rmtree(Path(temporary) / "raw")
-            row = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+        for processes, of_these in runs.items():
+            row = {name: statistics.median(run[name] for run in of_these) for name in of_these[0]}
             rows.append({"volumes": count, "processes": processes, **row})
             print(
                 f"{count:7d} {processes:10d} {row['wall_s']:8.1f} {row['registering_s']:14.1f} "

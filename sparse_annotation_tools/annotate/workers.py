@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import queue
@@ -14,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.propagation.ants_library import load_ants
 
 # Registration repeats its results only with one thread; and N processes of M threads get in each other's way.
 _ONE_THREAD = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,8 +28,8 @@ class Workers:
     it even if this process is killed.
     """
 
-    def __init__(self, count: int, *, ahead: str | None = "ants") -> None:
-        """`count` processes, once they are started; each then imports the module `ahead` before its first call."""
+    def __init__(self, count: int, *, ahead: Callable[[], object] = load_ants) -> None:
+        """`count` processes, once they are started; each then calls `ahead` before anything else."""
         self._ahead = ahead
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._feed, daemon=True) for _ in range(count)]
@@ -89,13 +89,12 @@ class Workers:
         return process, mine
 
 
-def _work(pipe: Connection, ahead: str | None) -> None:
+def _work(pipe: Connection, ahead: Callable[[], object]) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    if ahead is not None:
-        importlib.import_module(ahead)
+    ahead()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             function, arguments = pipe.recv()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,17 @@ def write_training_case(
         volumes = np.stack([np.maximum(below, above) for below, above in halves])
         planes, spacing_mm = case.annotation.planes, geometry.spacing_mm
         outlines = find_all_outlines(volumes, planes, annotation, spacing_mm, threads=threads)
-        for k, (volume, (axis, _)) in enumerate(zip(volumes, planes, strict=True)):
+
+        def write_propagated(k: int) -> None:
+            volume = volumes[k]
             if settings.hold_to_planes:
-                volume = hold_to_planes(volume, axis, planes, annotation, spacing_mm, outlines[k])
+                volume = hold_to_planes(volume, planes[k][0], planes, annotation, spacing_mm, outlines[k])
             write_label(rada.propagated(name, k), volume, geometry)
-        fused, confidence = fuse(volumes, planes, annotation, classes, spacing_mm, outlines)
+
+        with ThreadPoolExecutor(threads) as pool:
+            writing = pool.map(write_propagated, range(len(planes)))
+            fused, confidence = fuse(volumes, planes, annotation, classes, spacing_mm, outlines)
+            list(writing)
         write_label(rada.fused(name), fused, geometry)
         write_label(rada.confidence(name), confidence, geometry)
     write_label(_label(folder, "labelsTr", name), label, geometry)

@@ -18,7 +18,8 @@ from sparse_annotation_tools.dataset.request import DatasetRequest, check_lies_e
 from sparse_annotation_tools.dataset.sources import CaseFiles, check_distinct, labelled_cases, unlabelled_cases
 from sparse_annotation_tools.dataset.versions import package_versions
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.processes.parallel import import_ahead, run_in_processes
+from sparse_annotation_tools.processes.parallel import call_ahead, run_in_processes
+from sparse_annotation_tools.propagation.ants_library import load_ants
 from sparse_annotation_tools.schema import CasesFile
 from sparse_annotation_tools.slices.planes import read_planes_file
 from sparse_annotation_tools.slices.selection import views_of_strategy
@@ -77,7 +78,7 @@ def _ants_ahead(request: DatasetRequest, inputs: _Inputs) -> contextlib.Abstract
     """Let the processes load ANTs while this one looks at a single scan; of several, each process looks at some."""
     alone = len(inputs.labelled) + len(inputs.unlabelled) + len(inputs.test) == 1
     if alone and request.processes > 1:
-        return import_ahead("ants", processes=request.processes)
+        return call_ahead(load_ants, processes=request.processes)
     return contextlib.nullcontext()
 
 

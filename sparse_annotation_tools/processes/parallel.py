@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import tempfile
 import threading
@@ -118,15 +117,15 @@ class _Work(Generic[Result]):
 
 
 @contextlib.contextmanager
-def import_ahead(module: str, *, processes: int) -> Iterator[None]:
-    """Start the processes of a later `run_in_processes` and have each import `module`, while this one goes on.
+def call_ahead(function: Callable[[], object], *, processes: int) -> Iterator[None]:
+    """Start the processes of a later `run_in_processes` and have each call `function`, while this one goes on.
 
     For work that begins with something that only this process can do, such as looking at a single scan.
     """
     from joblib import delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    done = _parallel(processes, pre_dispatch="all")(delayed(_import)(module) for _ in range(processes))
+    done = _parallel(processes, pre_dispatch="all")(delayed(_call)(function) for _ in range(processes))
     try:
         yield
     finally:
@@ -157,8 +156,8 @@ def _ending_with_this(backend: Any) -> Any:
     return EndingWithThis()
 
 
-def _import(module: str) -> None:
-    importlib.import_module(module)
+def _call(function: Callable[[], object]) -> None:
+    function()
 
 
 def _numbered(

@@ -159,11 +159,10 @@ def _decide(evidence: dict[int, Evidence], shape: tuple[int, ...]) -> tuple[NDAr
             field[better] = getattr(found, name)[better]
     foreground = best["near"] > 0
     label[~foreground] = 0
-    right = np.where(
-        foreground,
-        FOREGROUND.probability(best["near"], best["far"], best["bound"]),
-        BACKGROUND.probability(-best["near"], -best["far"], -best["bound"]),
-    )
+    right = np.zeros(shape, np.float32)
+    for model, side, sign in ((FOREGROUND, foreground, 1), (BACKGROUND, ~foreground, -1)):
+        near, far, bound = (sign * best[name][side] for name in ("near", "far", "bound"))
+        right[side] = model.probability(near, far, bound)
     return label, np.minimum(np.rint(_SURE * right), _SURE - 1).astype(np.uint8)
 
 

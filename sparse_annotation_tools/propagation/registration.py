@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.propagation.ants_library import load_ants
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Registrar:
         """
         if min(label.shape) < _SMALLEST_SIDE or np.ptp(moving) == 0 or np.ptp(fixed) == 0:
             return label.copy()
-        import ants
+        ants = load_ants()
 
         shrink = tuple(max(1, round(self.pixel_mm / step)) for step in spacing_mm)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.files.volumes import Volume
+from sparse_annotation_tools.propagation.ants_library import load_ants
 from sparse_annotation_tools.propagation.registration import deterministic_ants
 
 _WINDOW_PERCENTILES = (1, 99)  # of intensities; registration needs contrast, not extremes
@@ -31,8 +32,7 @@ def carry_label(reference: Volume, label: NDArray[Any], scan: Volume, *, seed: i
     Raises:
         UserError: ANTs cannot register the two.
     """
-    import ants
-
+    ants = load_ants()
     fixed, moving = _as_ants(_window(scan.array), scan), _as_ants(_window(reference.array), reference)
     foreground = _as_ants((label > 0).astype(np.float32), reference)
     with tempfile.TemporaryDirectory(prefix="rada-reference-") as folder, deterministic_ants(seed):
@@ -51,8 +51,7 @@ def _window(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _as_ants(array: NDArray[np.float32], like: Volume) -> Any:
-    import ants
-
+    ants = load_ants()
     geometry = like.geometry
     return ants.from_numpy(
         np.ascontiguousarray(array.transpose(2, 1, 0)),

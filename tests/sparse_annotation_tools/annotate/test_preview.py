@@ -68,7 +68,7 @@ def test_the_dataset_holds_what_was_shown(
 @pytest.fixture
 def workers() -> Iterator[Workers]:
     """One process."""
-    running = Workers(1, ahead=None)
+    running = Workers(1, ahead=os.getpid)
     running.start()
     yield running
     running.close()

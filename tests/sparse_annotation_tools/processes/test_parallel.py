@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparse_annotation_tools.errors import UserError
-from sparse_annotation_tools.processes.parallel import import_ahead, run_in_processes
+from sparse_annotation_tools.processes.parallel import call_ahead, run_in_processes
 
 
 def threads_and(number: int) -> tuple[int, str | None]:
@@ -105,31 +105,34 @@ def test_a_users_mistake_comes_through() -> None:
         run_in_processes(refused, [(3,), (3,)], names="ab", processes=2, description="counting")
 
 
-def has_imported(module: str) -> bool:
-    """Return whether this process has imported a module."""
+def prepare() -> None:
+    """Leave a mark in this process."""
+    os.environ["RADA_TEST_PREPARED"] = "yes"
+
+
+def is_prepared() -> bool:
+    """Return whether this process has been prepared."""
     time.sleep(0.5)  # so that each process answers once
-    return module in sys.modules
+    return "RADA_TEST_PREPARED" in os.environ
 
 
-def test_processes_import_a_module_ahead() -> None:
-    """Those that work later, not this one; one of them may have imported so small a module before others start."""
-    module = "this"
-    assert module not in sys.modules
-    with import_ahead(module, processes=2):
-        assert True in run_in_processes(has_imported, [(module,)] * 2, names="ab", processes=2, description="asking")
-    assert module not in sys.modules
+def test_processes_call_a_function_ahead() -> None:
+    """Those that work later, not this one; one of them may have done so short a call before others start."""
+    with call_ahead(prepare, processes=2):
+        assert True in run_in_processes(is_prepared, [()] * 2, names="ab", processes=2, description="asking")
+    assert "RADA_TEST_PREPARED" not in os.environ
 
 
-def test_a_mistake_while_processes_import_comes_through() -> None:
+def test_a_mistake_while_processes_prepare_comes_through() -> None:
     """And nothing of them is in its way."""
-    with pytest.raises(UserError, match="is wrong"), import_ahead("this", processes=2):
+    with pytest.raises(UserError, match="is wrong"), call_ahead(prepare, processes=2):
         refused(1)
 
 
 _KILLED_AT_ONCE = """
 import os, signal
-from sparse_annotation_tools.processes.parallel import import_ahead
-with import_ahead("this", processes=2):
+from sparse_annotation_tools.processes.parallel import call_ahead
+with call_ahead(os.getpid, processes=2):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sparse_annotation_tools.propagation.crossing import (
     corrected_distance,
@@ -68,6 +70,27 @@ def test_a_contradicted_outline_moves_most_at_the_line_and_not_far_away() -> Non
     assert widths[20] == 14
     assert 14 <= widths[22] < 20
     assert widths[10] == widths[29] == 20
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_correction_spreads_as_a_gaussian_in_its_slices(axis: int) -> None:
+    """In mm, cut off at three standard deviations, with nothing beyond the volume's edge."""
+    chance = np.random.default_rng(0)
+    distance = chance.normal(size=(9, 13, 11)).astype(np.float32)
+    known = chance.choice(np.array([-1, -1, 0, 1], np.int8), distance.shape)
+    spacing_mm = (2.0, 1.0, 1.5)
+    least = min(step for other, step in enumerate(spacing_mm) if other != axis) / 2
+    wanted = np.where(known == 1, np.maximum(distance, least), np.minimum(distance, -least))
+    sigma = [0.0 if other == axis else 3.0 / step for other, step in enumerate(spacing_mm)]
+
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        smooth: NDArray[np.float64] = ndimage.gaussian_filter(values, sigma, mode="constant", truncate=3.0)
+        return smooth
+
+    nearness = np.maximum(spread((known >= 0).astype(float)), 1 / (np.sqrt(2 * np.pi) * max(sigma)))
+    moved = distance + spread(np.where(known >= 0, wanted - distance, 0.0)) / nearness
+    result = corrected_distance(distance, known, axis, spacing_mm, reach_mm=3.0)
+    np.testing.assert_allclose(result, np.where(known >= 0, wanted, moved), atol=1e-5)
 
 
 def test_the_correction_turns_with_the_volume() -> None:
