@@ -61,6 +61,7 @@ from nnunetv2_rada.training_checks import (
     check_surroundings,
     planned_configuration,
     pretrained_weights_option,
+    too_small_batches_refused,
 )
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.processes.lock import FileLock
@@ -327,7 +328,7 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         steps = self.method.step(batch, iteration)
         losses = []
         while True:
-            with self._autocast():
+            with self._autocast(), too_small_batches_refused(self.configuration_manager.patch_size):
                 named_loss = next(steps, None)
             if named_loss is None:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from nnunetv2_rada.data.rada_folder import number_of_folds
 from sparse_annotation_tools.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
@@ -83,3 +84,22 @@ def pretrained_weights_option(arguments: Sequence[str]) -> Path | None:
     parser.add_argument("-pretrained_weights", type=Path)
     file: Path | None = parser.parse_known_args(arguments)[0].pretrained_weights
     return file
+
+
+@contextlib.contextmanager
+def too_small_batches_refused(patch_size: Sequence[int]) -> Iterator[None]:
+    """Refuse batches that leave a normalization with a single value, from which it takes no variance.
+
+    Raises:
+        UserError: one patch was all that a network saw at once, and its coarsest features are a single voxel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1"):
+            raise
+        patch = "x".join(map(str, patch_size))
+        raise UserError(
+            f"one patch of {patch} voxels at a time leaves the network's coarsest layer with one value a channel, "
+            "expected two or more; set batch_labelled and batch_unlabelled to 2 or more, or a larger max_patch_voxels"
+        ) from None

@@ -67,7 +67,9 @@ def disturb(command: Command, kills: int, chance: random.Random, log: Path) -> C
     """Run a command undisturbed, then kill it that many times; the last run is left to come to its end."""
     command.begin()
     start = time.monotonic()
-    _start(command, log, mark="undisturbed", first=True).wait()
+    status = _start(command, log, mark="undisturbed", first=True).wait()
+    if status:
+        raise SystemExit(f"undisturbed, it ended with status {status}: {_last_line(log)}")
     campaign = Campaign(undisturbed_s=time.monotonic() - start)
     campaign.usual_s = campaign.undisturbed_s
     expected = command.result()

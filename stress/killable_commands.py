@@ -16,7 +16,7 @@ from typing import Any
 SHAPE = (16, 18, 20)
 TRAINING = {
     "num_iterations": 8, "iterations_per_epoch": 4, "val_iterations_per_epoch": 1, "base_filters": 4,
-    "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 16, "batch_labelled": 1, "batch_unlabelled": 1,
+    "stochastic_passes": 2, "max_patch_voxels": 16 * 16 * 16, "batch_labelled": 2, "batch_unlabelled": 2,
     "mirror_axes": [], "checkpoint_minutes": 1e-4,
 }  # fmt: skip
 

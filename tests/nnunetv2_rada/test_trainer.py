@@ -12,6 +12,7 @@ from nnunetv2_rada.curves import Curves
 from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
+from nnunetv2_rada.training_checks import too_small_batches_refused
 from nnunetv2_rada.variants import TRAINERS
 from sparse_annotation_tools.processes.lock import FileLock
 from sparse_annotation_tools.schema import VIEWS
@@ -39,6 +40,14 @@ class OneLoss(NotANumber):
         yield "axial", torch.tensor(float(iteration))
 
 
+class OneValue(NotANumber):
+    """A method whose network sees one patch at a time, of one voxel."""
+
+    def step(self, batch, iteration):
+        """A loss of normalized features."""
+        yield "mt", torch.nn.BatchNorm3d(2)(torch.zeros(1, 2, 1, 1, 1)).sum()
+
+
 def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=None):
     """A trainer with a method, and nothing of nnU-Net's own setting up."""
     trainer = object.__new__(nnUNetTrainerRADA)
@@ -49,6 +58,7 @@ def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=No
     trainer.prompts, trainer.grad_scaler, trainer.device, trainer.local_rank = None, None, torch.device("cpu"), 0
     trainer.output_folder, trainer.is_ddp = str(folder), False
     trainer.labelled_training_cases = ()
+    trainer.configuration_manager = SimpleNamespace(patch_size=[16, 16, 16])
     return trainer
 
 
@@ -65,6 +75,18 @@ def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
         trainer.train_step(loaded(7))
     assert stopped.value.code == 2
     assert "the loss of axial is nan at iteration 7" in capsys.readouterr().err
+
+
+def test_a_batch_that_leaves_one_value_to_a_normalization_is_refused(capsys):
+    """One line, status 2, and which settings to change; other errors stay what they are."""
+    with pytest.raises(SystemExit) as stopped:
+        make_trainer(OneValue()).train_step(loaded(0))
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "one patch of 16x16x16 voxels" in line
+    assert "set batch_labelled" in line
+    with pytest.raises(ValueError, match="other"), too_small_batches_refused([16, 16, 16]):
+        raise ValueError("other")
 
 
 def test_a_second_training_in_one_folder_is_refused(tmp_path, capsys):

@@ -90,6 +90,11 @@ TRAINING = [
             "the last checkpoint is kept; look for broken intensities in",
             f"{_TRAINER}::test_a_loss_that_is_nan_stops_training_with_one_line",
         ),
+        (
+            "batches of one small patch",
+            "leaves the network's coarsest layer with one value a channel ... set batch_labelled",
+            f"{_TRAINER}::test_a_batch_that_leaves_one_value_to_a_normalization_is_refused",
+        ),
     ),
     *_pointers(
         "results folder of a training",
