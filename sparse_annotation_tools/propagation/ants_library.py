@@ -22,8 +22,12 @@ _LIBRARIES = ("pandas", "requests")
 def load_ants() -> Any:
     """Return the module `ants`; what it defines in its parts for plots and statistics loads at first use."""
     if _NAME not in sys.modules:
-        with _placeholders():
-            vars(importlib.import_module(_NAME))["__getattr__"] = _from_parts
+        try:
+            with _placeholders():
+                vars(importlib.import_module(_NAME))["__getattr__"] = _from_parts
+        except (AttributeError, ImportError, TypeError):  # a release that needs one of them at once
+            for name in [each for each in sys.modules if each.partition(".")[0] == _NAME]:
+                del sys.modules[name]
     return importlib.import_module(_NAME)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +18,11 @@ heavy = [name for name in ("matplotlib", "pandas", "statsmodels", "sklearn", "sc
 """
 
 
-def in_a_fresh_process(program: str) -> object:
-    """Return what a program prints as JSON; ANTs can be loaded only once in a process."""
-    return json.loads(subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout)
+def in_a_fresh_process(program: str, *first: Path) -> object:
+    """Return what a program prints as JSON; ANTs can be loaded only once in a process, from `first` if it is there."""
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*first, os.environ.get("PYTHONPATH", "")]))}
+    done = subprocess.run([sys.executable, "-c", program], env=variables, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
 
 
 def test_plots_and_statistics_are_not_loaded() -> None:
@@ -47,3 +51,27 @@ def test_a_name_that_ants_does_not_have_is_missing_as_ever() -> None:
     """With the error of any module."""
     program = "print(json.dumps([hasattr(ants, name) for name in ('no_such_name', '__no_such_name__')]))"
     assert in_a_fresh_process(_LIGHT + program) == [False, False]
+
+
+def test_a_release_that_needs_everything_at_once_is_loaded_as_a_whole(tmp_path: Path) -> None:
+    """What a newer ANTs does while it is imported is not known."""
+    (tmp_path / "ants").mkdir()
+    (tmp_path / "ants" / "__init__.py").write_text(
+        "import pandas\nnames = [kind.__name__ for kind in pandas.Index.mro()]\n"
+    )
+    program = "print(json.dumps([ants.__file__, ants.names[0], 'pandas' in sys.modules]))"
+    assert in_a_fresh_process(_LIGHT + program, tmp_path) == [str(tmp_path / "ants" / "__init__.py"), "Index", True]
+
+
+def test_what_cannot_be_loaded_raises_its_own_error(tmp_path: Path) -> None:
+    """ANTs that is broken, or not there, is not hidden."""
+    (tmp_path / "ants.py").write_text("import no_such_library\n")
+    program = """
+import json
+from sparse_annotation_tools.propagation.ants_library import load_ants
+try:
+    load_ants()
+except ImportError as error:
+    print(json.dumps(str(error)))
+"""
+    assert in_a_fresh_process(program, tmp_path) == "No module named 'no_such_library'"
