@@ -1,4 +1,4 @@
-"""What a training needs, checked before nnU-Net sets anything up: one line each for what is missing."""
+"""What a training needs: one line each for what is missing or too small."""
 
 from __future__ import annotations
 
@@ -91,15 +91,19 @@ def too_small_batches_refused(patch_size: Sequence[int]) -> Iterator[None]:
     """Refuse batches that leave a normalization with a single value, from which it takes no variance.
 
     Raises:
-        UserError: one patch was all that a network saw at once, and its coarsest features are a single voxel.
+        UserError: the coarsest features of a patch are a single voxel, and it is normalized alone.
     """
     try:
         yield
     except ValueError as error:
-        if not str(error).startswith("Expected more than 1"):
+        if "Expected more than 1 value per channel" in str(error):  # BatchNorm, which counts all of the batch
+            advice = "set batch_labelled and batch_unlabelled to 2 or more, or a larger max_patch_voxels"
+        elif "Expected more than 1 spatial element" in str(error):  # InstanceNorm
+            advice = "set a larger max_patch_voxels"
+        else:
             raise
         patch = "x".join(map(str, patch_size))
         raise UserError(
-            f"one patch of {patch} voxels at a time leaves the network's coarsest layer with one value a channel, "
-            "expected two or more; set batch_labelled and batch_unlabelled to 2 or more, or a larger max_patch_voxels"
+            f"patches of {patch} voxels leave the network's coarsest layer one value a channel, expected two or more; "
+            f"{advice}"
         ) from None

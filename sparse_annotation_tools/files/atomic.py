@@ -14,6 +14,15 @@ from typing import Any
 _PARTIAL = ".partial-"
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_MODE = 0o666 & ~_umask()  # asked for once, as other threads have no umask in that moment
+
+
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yield a temporary path beside `final`; rename it to `final` when the block ends well, else delete it.
@@ -29,7 +38,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(_MODE)
         os.replace(temporary, final)
     except OSError as error:
         if error.filename is None or str(temporary) in (error.filename, error.filename2):
@@ -72,9 +81,3 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON, atomically. NaN must have been replaced by None before."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,4 +1,4 @@
-"""ANTs in a sixth of the time that `import ants` takes: plots and statistics are loaded when somebody uses them.
+"""ANTs in a tenth of the time that `import ants` takes: plots and statistics are loaded when somebody uses them.
 
 Every process of a command loads ANTs before it can register anything. Most of that goes into matplotlib, statsmodels,
 scikit-learn and pandas, of which registration needs nothing.
@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -17,18 +18,25 @@ from typing import Any
 _NAME = "ants"
 _PARTS = ("ants.deeplearn", "ants.learn", "ants.math.quantile", "ants.plotting")
 _LIBRARIES = ("pandas", "requests")
+_LOCK = threading.Lock()
 
 
 def load_ants() -> Any:
-    """Return the module `ants`; what it defines in its parts for plots and statistics loads at first use."""
-    if _NAME not in sys.modules:
-        try:
-            with _placeholders():
-                vars(importlib.import_module(_NAME))["__getattr__"] = _from_parts
-        except (AttributeError, ImportError, TypeError):  # a release that needs one of them at once
-            for name in [each for each in sys.modules if each.partition(".")[0] == _NAME]:
-                del sys.modules[name]
-    return importlib.import_module(_NAME)
+    """Return the module `ants`; its parts for plots and statistics are loaded when something of them is asked for.
+
+    While it is imported, other threads must not import what `_LIBRARIES` names.
+    """
+    with _LOCK:
+        if _NAME not in sys.modules:
+            try:
+                with _placeholders():
+                    ants = importlib.import_module(_NAME)
+                vars(ants)["__getattr__"] = _from_parts
+                vars(sys.modules[f"{_NAME}.core.ants_image"])["ANTsImage"].__getattr__ = _method_from_parts
+            except (AttributeError, ImportError, KeyError, TypeError):  # a release that is made in another way
+                for name in [each for each in sys.modules if each.partition(".")[0] == _NAME]:
+                    del sys.modules[name]
+        return importlib.import_module(_NAME)
 
 
 @contextlib.contextmanager
@@ -40,7 +48,7 @@ def _placeholders() -> Iterator[None]:
         yield
     finally:
         for name in placeholders:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
 
 
 class _Placeholder(ModuleType):
@@ -48,21 +56,44 @@ class _Placeholder(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is not self:  # ANTs is loaded
-            return getattr(importlib.import_module(self.__name__), name)
+            return getattr(_load(self.__name__), name)
         if name.startswith("__"):  # it has no __all__, so `import *` takes nothing
             raise AttributeError(name)
 
         def function(*arguments: Any, **options: Any) -> Any:
-            return getattr(importlib.import_module(self.__name__), name)(*arguments, **options)
+            return getattr(_load(self.__name__), name)(*arguments, **options)
 
         return function
+
+
+def _load(name: str) -> ModuleType:
+    """Load a module that a placeholder stood for; a function of its name, in the package above, stays that."""
+    module = importlib.import_module(name)
+    package, _, last = name.rpartition(".")
+    if package and hasattr(module, last):
+        setattr(sys.modules[package], last, getattr(module, last))
+    return module
+
+
+def _load_parts() -> list[ModuleType]:
+    return [_load(part) for part in _PARTS if importlib.util.find_spec(part)]  # older ANTs has fewer
 
 
 def _from_parts(name: str) -> Any:
     """Return what `ants` would have, had it been imported as a whole (PEP 562)."""
     if not name.startswith("__"):
-        there = filter(importlib.util.find_spec, _PARTS)  # older ANTs has fewer
-        for part in map(importlib.import_module, there):
+        for part in _load_parts():
+            if part.__name__ == f"{_NAME}.{name}":
+                return part
             if hasattr(part, name):
                 return getattr(part, name)
     raise AttributeError(f"module {_NAME!r} has no attribute {name!r}")
+
+
+def _method_from_parts(image: Any, name: str) -> Any:
+    """Return a method that images would have: the parts add some of theirs to the class."""
+    if not name.startswith("__"):
+        _load_parts()
+        if name in vars(type(image)):
+            return getattr(image, name)
+    raise AttributeError(f"{type(image).__name__!r} object has no attribute {name!r}")

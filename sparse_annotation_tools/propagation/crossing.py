@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sparse_annotation_tools.propagation.object_size import Box, Spacing, box_around, object_size_mm
-from sparse_annotation_tools.propagation.outlines import Field, signed_distance, silhouettes
+from sparse_annotation_tools.propagation.outlines import Field, known_of_class, signed_distance, silhouettes
 from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 REACH = 0.2  # how far a line's correction reaches, in object sizes
@@ -71,7 +72,7 @@ def find_outlines(
     label, drawn = propagated[box], annotation[box]
     distances: dict[int, Field] = {}
     for value in np.unique(label[label > 0]):
-        known = np.where(drawn >= 0, drawn == value, -1).astype(np.int8)
+        known = known_of_class(drawn, value)
         distance = signed_distance(label == value, axis, spacing_mm, cap_mm=CAP * size_mm)
         distances[int(value)] = corrected_distance(distance, known, axis, spacing_mm, reach_mm=REACH * size_mm)
     return Outlines(box=box, size_mm=size_mm, distance_mm=distances)
@@ -131,7 +132,7 @@ def hold_to_planes(
     best, room_of_label = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     most_room = np.full(shape, _BEYOND, np.float32)
     for value, distance in outlines.distance_mm.items():
-        known = np.where(drawn, annotation == value, -1).astype(np.int8)
+        known = known_of_class(annotation, value)
         room = _room(known, axis, planes, box, spacing_mm, outlines.size_mm)
         nearer = distance > best
         label[nearer], best[nearer], room_of_label[nearer] = value, distance[nearer], room[nearer]
@@ -184,29 +185,46 @@ def corrected_distance(
     least = np.float32(min(step for other, step in enumerate(spacing_mm) if other != axis) / 2)
     wanted = np.where(known == 1, np.maximum(distance, least), np.minimum(distance, -least))
     lack = np.where(known >= 0, wanted - distance, np.float32(0))
-    sigmas = [reach_mm / step for other, step in enumerate(spacing_mm) if other != axis]
+    first, second = (reach_mm / step for other, step in enumerate(spacing_mm) if other != axis)
+    across = np.moveaxis(known >= 0, axis, 0)
+    partly = ~across.all((1, 2))  # in a slice that is drawn as a whole, nothing is left to be moved
+    rows = np.asarray(across[partly].all((0, 2)))
+
+    def spread(values: NDArray[np.float32]) -> Field:
+        return _spread(np.moveaxis(values, axis, 0)[partly], rows, (first, second))
+
     # A mean over the lines near by, which fades where there is none: one line through a pixel counts fully.
-    nearness = _spread((known >= 0).astype(np.float32), axis, sigmas)
-    one_line = 1 / (np.sqrt(2 * np.pi) * max(sigmas))
-    moved = distance + _spread(lack, axis, sigmas) / np.maximum(nearness, np.float32(one_line))
+    nearness = spread((known >= 0).astype(np.float32))
+    one_line = 1 / (np.sqrt(2 * np.pi) * max(first, second))
+    moved = distance.copy()
+    slices = np.moveaxis(moved, axis, 0)  # a view
+    slices[partly] += spread(lack) / np.maximum(nearness, np.float32(one_line))
     return np.where(known >= 0, wanted, moved)
 
 
-def _spread(values: Field, axis: int, sigmas: Sequence[float]) -> Field:
-    """Smooth every slice across `axis` by a Gaussian, with zeros outside; sigmas in pixels.
+def _spread(slices: Field, rows: NDArray[np.bool_], sigmas: tuple[float, float]) -> Field:
+    """Smooth every slice [n, H, W] by a Gaussian, with zeros outside; `rows` and a few columns hold all values.
 
-    As matrix products, since the Gaussian is about as wide as the slice: six times as fast as filtering.
+    A line of values is smoothed along itself and carried to its sides, which takes a tenth of the time of filtering
+    whole slices.
     """
-    slices = np.ascontiguousarray(np.moveaxis(values, axis, 0))
-    first, second = (_gaussian(size, sigma) for size, sigma in zip(slices.shape[1:], sigmas, strict=True))
-    return np.moveaxis(np.asarray(first @ slices @ second, np.float32), 0, axis)
+    across_rows, across_columns = (
+        _gaussians(size, sigma) for size, sigma in zip(slices.shape[1:], sigmas, strict=True)
+    )
+    others = np.where(rows[:, None], np.float32(0), slices)
+    smooth = np.zeros_like(slices)
+    for row in np.flatnonzero(rows):
+        smooth += across_rows[row][:, None] * _smooth_lines(slices[:, row], sigmas[1])[:, None, :]
+    for column in np.flatnonzero(others.any((0, 1))):
+        smooth += _smooth_lines(others[:, :, column], sigmas[0])[:, :, None] * across_columns[column]
+    return smooth
 
 
-def _gaussian(size: int, sigma: float) -> Field:
-    """Return the [size, size] matrix that smooths a line of pixels, cut off at three sigmas."""
-    reach = int(3 * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weights /= weights.sum()
-    apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    near = np.where(apart <= reach, weights[reach - np.minimum(apart, reach)], 0)
-    return near.astype(np.float32)
+def _gaussians(size: int, sigma: float) -> Field:
+    """Return [size, size]: what smoothing makes of a single 1 at each place of a line."""
+    return _smooth_lines(np.eye(size, dtype=np.float32), sigma)
+
+
+def _smooth_lines(lines: Field, sigma: float) -> Field:
+    smooth: Field = ndimage.gaussian_filter1d(lines, sigma, axis=1, mode="constant", truncate=3.0)
+    return smooth

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.propagation.crossing import Outlines, find_all_outlines
 from sparse_annotation_tools.propagation.object_size import Box, Spacing
-from sparse_annotation_tools.propagation.outlines import Field, silhouettes
+from sparse_annotation_tools.propagation.outlines import Field, known_of_class, silhouettes
 from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 # Lengths in object sizes and weights. Chosen by mean Dice on the first half of the labelled cases of left atrium (full
@@ -119,7 +119,7 @@ def gather_evidence(
         shown = [k for k, plane in enumerate(planes) if (annotation[on_plane(plane)] == value).any()]
         if not shown:
             continue
-        known = np.where(annotation[box] >= 0, annotation[box] == value, -1).astype(np.int8)
+        known = known_of_class(annotation[box], value)
         near = np.zeros(known.shape, np.float32)
         far = np.zeros(known.shape, np.float32)
         inside = [(planes[k][0], planes[k][1] - box[planes[k][0]].start) for k in shown]

@@ -14,6 +14,13 @@ from sparse_annotation_tools.slices.planes import Plane, on_plane
 Field = NDArray[np.float32]
 
 
+def known_of_class(annotation: NDArray[np.int16], value: int) -> NDArray[np.int8]:
+    """Return 1 where a class was drawn, 0 where something else was, -1 where nothing was drawn."""
+    known = np.asarray(annotation == value, np.int8)
+    known[annotation < 0] = -1
+    return known
+
+
 def signed_distance(mask: NDArray[np.bool_], axis: int, spacing_mm: Spacing, *, cap_mm: float) -> Field:
     """Return the in-plane distance to the outline in every slice across `axis`: positive inside, never 0.
 

@@ -41,11 +41,14 @@ class OneLoss(NotANumber):
 
 
 class OneValue(NotANumber):
-    """A method whose network sees one patch at a time, of one voxel."""
+    """A method whose network normalizes patches of one voxel."""
+
+    def __init__(self, norm, batch):
+        self.norm, self.batch = norm, batch
 
     def step(self, batch, iteration):
         """A loss of normalized features."""
-        yield "mt", torch.nn.BatchNorm3d(2)(torch.zeros(1, 2, 1, 1, 1)).sum()
+        yield "mt", self.norm(2)(torch.zeros(self.batch, 2, 1, 1, 1)).sum()
 
 
 def make_trainer(method, *, checkpoint_minutes=0.0, clock=lambda: 0.0, folder=None):
@@ -77,14 +80,21 @@ def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
     assert "the loss of axial is nan at iteration 7" in capsys.readouterr().err
 
 
-def test_a_batch_that_leaves_one_value_to_a_normalization_is_refused(capsys):
-    """One line, status 2, and which settings to change; other errors stay what they are."""
+@pytest.mark.parametrize(
+    ("norm", "batch", "advice"),
+    [
+        (torch.nn.BatchNorm3d, 1, "set batch_labelled and batch_unlabelled to 2 or more, or a larger max_patch_voxels"),
+        (torch.nn.InstanceNorm3d, 2, "set a larger max_patch_voxels"),
+    ],
+)
+def test_a_batch_that_leaves_one_value_to_a_normalization_is_refused(norm, batch, advice, capsys):
+    """One line, status 2, and which settings help; other errors stay what they are."""
     with pytest.raises(SystemExit) as stopped:
-        make_trainer(OneValue()).train_step(loaded(0))
+        make_trainer(OneValue(norm, batch)).train_step(loaded(0))
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "one patch of 16x16x16 voxels" in line
-    assert "set batch_labelled" in line
+    assert "patches of 16x16x16 voxels leave" in line
+    assert line.endswith(f"; {advice}")
     with pytest.raises(ValueError, match="other"), too_small_batches_refused([16, 16, 16]):
         raise ValueError("other")
 

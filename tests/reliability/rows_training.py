@@ -91,8 +91,8 @@ TRAINING = [
             f"{_TRAINER}::test_a_loss_that_is_nan_stops_training_with_one_line",
         ),
         (
-            "batches of one small patch",
-            "leaves the network's coarsest layer with one value a channel ... set batch_labelled",
+            "patches too small for a normalization",
+            "leave the network's coarsest layer one value a channel ... set batch_labelled",
             f"{_TRAINER}::test_a_batch_that_leaves_one_value_to_a_normalization_is_refused",
         ),
     ),

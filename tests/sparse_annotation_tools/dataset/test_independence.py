@@ -11,6 +11,9 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from sparse_annotation_tools.dataset import files
+from sparse_annotation_tools.dataset.request import DatasetRequest
+from sparse_annotation_tools.files.volumes import write_label
 from sparse_annotation_tools.phantom import Directions, write_phantom_set
 from sparse_annotation_tools.propagation.chain import propagate
 from sparse_annotation_tools.schema import VIEWS, CasesFile, RadaFolder
@@ -101,6 +104,55 @@ def test_the_same_request_gives_the_same_bytes(
         make_quickly(request)
         made.append(files_of(request.folder))
     assert made[0] == made[1]
+
+
+@pytest.fixture
+def one_scan(tmp_path: Path, request_for: Any) -> Callable[..., DatasetRequest]:
+    """Make a request for a single scan, which all processes work on."""
+    folder = tmp_path / "one"
+    write_phantom_set(folder, labelled=1, unlabelled=0, test=0, shape=SHAPE, spacing_mm=SPACING_MM)
+
+    def make(name: str, processes: int) -> DatasetRequest:
+        alone = {"label_names": ("organ",), "unlabelled": None, "test_images": None, "test_labels": None}
+        request: DatasetRequest = request_for(folder, raw=tmp_path / name, processes=processes, **alone)
+        return request
+
+    return make
+
+
+def test_a_single_scan_gives_the_same_bytes_however_many_threads_write_it(
+    one_scan: Callable[..., DatasetRequest], make_quickly: Make, files_of: Files
+) -> None:
+    """Each label with its own name."""
+    made = []
+    for processes in (1, 4):
+        request = one_scan(str(processes), processes)
+        make_quickly(request, propagate=propagate)
+        made.append(files_of(request.folder))
+    assert made[0] == made[1]
+    assert len({made[0][f"rada/propagated/{FIRST}_{k}.nii.gz"] for k in range(3)}) == 3
+
+
+def test_a_file_that_a_thread_cannot_write_ends_the_command(
+    one_scan: Callable[..., DatasetRequest], make_quickly: Make, files_of: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The case does not count as done; the next run writes what the undisturbed one does."""
+    undisturbed = one_scan("undisturbed", 4)
+    make_quickly(undisturbed)
+
+    def write(path: Path, *values: Any) -> None:
+        if path.name == f"{FIRST}_1.nii.gz":
+            raise OSError("disk full")
+        write_label(path, *values)
+
+    request = one_scan("disturbed", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_label", write)
+        with pytest.raises(OSError, match="disk full"):
+            make_quickly(request)
+    assert not (request.folder / "rada" / "cases.json").exists()
+    make_quickly(request)
+    assert files_of(request.folder) == files_of(undisturbed.folder)
 
 
 def in_frame_of(path: Path, frame: Path) -> NDArray[Any]:

@@ -117,7 +117,7 @@ def is_prepared() -> bool:
 
 
 def test_processes_call_a_function_ahead() -> None:
-    """Those that work later, not this one; one of them may have done so short a call before others start."""
+    """Those that work later, not this one; one process may make both of so short calls."""
     with call_ahead(prepare, processes=2):
         assert True in run_in_processes(is_prepared, [()] * 2, names="ab", processes=2, description="asking")
     assert "RADA_TEST_PREPARED" not in os.environ

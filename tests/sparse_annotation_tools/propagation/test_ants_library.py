@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,20 +32,45 @@ def test_plots_and_statistics_are_not_loaded() -> None:
 
 
 @pytest.mark.slow
-def test_all_that_ants_has_is_there_when_it_is_used() -> None:
-    """Every public name of a whole import; functions that were left out, and one that uses pandas, work."""
-    program = """
-import numpy
-image = ants.from_numpy(numpy.arange(1, 17, dtype=numpy.float32).reshape(4, 4))
-results = [float(ants.quantile(image, 0.5)), callable(ants.plot), len(ants.label_stats(image, image > 8))]
-light = ants
-for name in [name for name in sys.modules if name.partition(".")[0] == "ants"]:
-    del sys.modules[name]
-import ants
-names = [name for name in dir(ants) if not name.startswith("_")]
-print(json.dumps([len(names) > 100, [name for name in names if not hasattr(light, name)], *results]))
+def test_all_that_ants_has_is_there_when_it_is_asked_for() -> None:
+    """Every public name of a whole import, of the module and of its images, with the same kind of thing behind it."""
+    names = """
+kinds = {name: type(getattr(ants, name)).__name__ for name in PUBLIC}
+methods = {name: callable(getattr(image, name)) for name in METHODS}
+print(json.dumps([kinds, methods, type(ants.math.quantile).__name__]))
 """
-    assert in_a_fresh_process(_LIGHT + program) == [True, [], 8.5, True, 2]
+    whole = """
+import json
+import ants
+image = ants.from_numpy(__import__("numpy").ones((4, 4), "float32"))
+PUBLIC = sorted(name for name in dir(ants) if not name.startswith("_"))
+METHODS = sorted(name for name in dir(image) if not name.startswith("_"))
+"""
+    expected: Any = in_a_fresh_process(whole + names)
+    assert len(expected[0]) > 100
+    assert {"plot", "quantile"} <= expected[1].keys()
+    light = _LIGHT + f"PUBLIC, METHODS = {list(expected[0])}, {list(expected[1])}\n"
+    image = 'image = ants.from_numpy(__import__("numpy").ones((4, 4), "float32"))\n'
+    assert in_a_fresh_process(light + image + names) == expected
+    backwards = "PUBLIC, METHODS = PUBLIC[::-1], METHODS[::-1]\n"
+    assert in_a_fresh_process(light + image + backwards + names) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("float(ants.quantile(image, 0.5))", 8.5),
+        ("float(image.quantile(0.5))", 8.5),
+        ("ants.plotting.__name__", "ants.plotting"),
+        ("len(ants.label_stats(image, image > 8))", 2),
+        ("hasattr(image, 'no_such_method')", False),
+    ],
+    ids=["statistics", "a method", "a part", "pandas", "nothing"],
+)
+def test_what_was_left_out_works_at_once(asked: str, answer: object) -> None:
+    """The first thing that is asked of ANTs, whatever it is."""
+    image = "image = ants.from_numpy(__import__('numpy').arange(1, 17, dtype='float32').reshape(4, 4))\n"
+    assert in_a_fresh_process(f"{_LIGHT}{image}print(json.dumps({asked}))") == answer
 
 
 def test_a_name_that_ants_does_not_have_is_missing_as_ever() -> None:

@@ -40,6 +40,25 @@ def test_distances_never_cross_slices() -> None:
     assert alone[1, 20, 0] == -20
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_distances_are_those_of_each_slice_alone(axis: int) -> None:
+    """By a plain distance transform in mm, for slices of any content."""
+    mask = np.random.default_rng(0).random((6, 7, 8)) > 0.7
+    slices = np.moveaxis(mask, axis, 0)
+    slices[0], slices[3] = False, True
+    spacing_mm = (0.7, 2.0, 5.0)
+    sampling = [step for other, step in enumerate(spacing_mm) if other != axis]
+    for found, inside in zip(
+        np.moveaxis(signed_distance(mask, axis, spacing_mm, cap_mm=4), axis, 0), slices, strict=True
+    ):
+        if inside.any() and not inside.all():
+            to_outside = ndimage.distance_transform_edt(inside, sampling=sampling)
+            to_inside = ndimage.distance_transform_edt(~inside, sampling=sampling)
+            np.testing.assert_allclose(found, np.where(inside, to_outside, -to_inside).clip(-4, 4), rtol=1e-6)
+        else:
+            assert (found == (4 if inside.all() else -4)).all()
+
+
 def test_a_slice_without_outline_is_at_the_cap() -> None:
     """All inside or all outside counts as far from any outline."""
     mask = square()
@@ -72,16 +91,26 @@ def test_a_contradicted_outline_moves_most_at_the_line_and_not_far_away() -> Non
     assert widths[10] == widths[29] == 20
 
 
+def lines(chance: np.random.Generator) -> NDArray[np.int8]:
+    """Return what planes of all axes leave known: lines in every slice, and whole slices."""
+    known = np.full((9, 13, 11), -1, np.int8)
+    for plane in ((0, 4), (1, 3), (1, 8), (2, 10)):
+        known[on_plane(plane)] = chance.integers(0, 2, known[on_plane(plane)].shape)
+    return known
+
+
+@pytest.mark.parametrize("reach_mm", [0.1, 3.0, 40.0], ids=["less than a pixel", "some pixels", "more than the slice"])
+@pytest.mark.parametrize("planes", [True, False], ids=["planes", "voxels"])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_correction_spreads_as_a_gaussian_in_its_slices(axis: int) -> None:
-    """In mm, cut off at three standard deviations, with nothing beyond the volume's edge."""
+def test_the_correction_spreads_as_a_gaussian_in_its_slices(axis: int, planes: bool, reach_mm: float) -> None:
+    """In mm, cut off at three standard deviations, with nothing beyond the edge, wherever the truth is known."""
     chance = np.random.default_rng(0)
     distance = chance.normal(size=(9, 13, 11)).astype(np.float32)
-    known = chance.choice(np.array([-1, -1, 0, 1], np.int8), distance.shape)
+    known = lines(chance) if planes else chance.choice(np.array([-1, -1, 0, 1], np.int8), distance.shape)
     spacing_mm = (2.0, 1.0, 1.5)
     least = min(step for other, step in enumerate(spacing_mm) if other != axis) / 2
     wanted = np.where(known == 1, np.maximum(distance, least), np.minimum(distance, -least))
-    sigma = [0.0 if other == axis else 3.0 / step for other, step in enumerate(spacing_mm)]
+    sigma = [0.0 if other == axis else reach_mm / step for other, step in enumerate(spacing_mm)]
 
     def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
         smooth: NDArray[np.float64] = ndimage.gaussian_filter(values, sigma, mode="constant", truncate=3.0)
@@ -89,7 +118,7 @@ def test_the_correction_spreads_as_a_gaussian_in_its_slices(axis: int) -> None:
 
     nearness = np.maximum(spread((known >= 0).astype(float)), 1 / (np.sqrt(2 * np.pi) * max(sigma)))
     moved = distance + spread(np.where(known >= 0, wanted - distance, 0.0)) / nearness
-    result = corrected_distance(distance, known, axis, spacing_mm, reach_mm=3.0)
+    result = corrected_distance(distance, known, axis, spacing_mm, reach_mm=reach_mm)
     np.testing.assert_allclose(result, np.where(known >= 0, wanted, moved), atol=1e-5)
 
 
