@@ -1,4 +1,4 @@
-"""ANTs in a tenth of the time that `import ants` takes: plots and statistics are loaded when somebody uses them.
+"""ANTs in less than a tenth of the time of `import ants`: plots and statistics are loaded when somebody uses them.
 
 Every process of a command loads ANTs before it can register anything. Most of that goes into matplotlib, statsmodels,
 scikit-learn and pandas, of which registration needs nothing.

@@ -205,8 +205,8 @@ def corrected_distance(
 def _spread(slices: Field, rows: NDArray[np.bool_], sigmas: tuple[float, float]) -> Field:
     """Smooth every slice [n, H, W] by a Gaussian, with zeros outside; `rows` and a few columns hold all values.
 
-    A line of values is smoothed along itself and carried to its sides, which takes a tenth of the time of filtering
-    whole slices.
+    A line of values is smoothed along itself and carried to its sides, which is much less work than filtering whole
+    slices.
     """
     across_rows, across_columns = (
         _gaussians(size, sigma) for size, sigma in zip(slices.shape[1:], sigmas, strict=True)
