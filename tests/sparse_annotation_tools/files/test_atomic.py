@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,17 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
         temporary.write_text(b"no text")  # type: ignore[arg-type]
     assert [path.name for path in final.parent.iterdir()] == ["scan.nii.gz"]
     assert final.read_text() == "whole"
+
+
+def test_a_file_has_the_mode_of_any_other_and_writing_it_leaves_the_umask_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A umask that is asked for is gone for all threads in that moment."""
+    (tmp_path / "other").touch()
+    monkeypatch.setattr(os, "umask", None)
+    with atomic_path(tmp_path / "mine") as temporary:
+        temporary.write_text("content")
+    assert (tmp_path / "mine").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("name", ["scan.nii.gz", "no_suffix", ".hidden", "a[1]*.png", "x" * 230 + ".png"])
