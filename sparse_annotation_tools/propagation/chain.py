@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sparse_annotation_tools.errors import UserError
+from sparse_annotation_tools.propagation.object_size import box_around
 from sparse_annotation_tools.propagation.registration import TRANSFORMS, Registrar
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,8 @@ def _step(
     registrar: Registrar,
 ) -> NDArray[np.uint8]:
     """Warp the label to the neighbouring slice, inside a box around it."""
-    box = _box_around(label, spacing_mm, settings.margin_mm)
+    whole = (slice(None), slice(None))
+    box = whole if settings.margin_mm is None else box_around(label > 0, spacing_mm, settings.margin_mm)
     warped = np.zeros_like(label)
     warped[box] = registrar.warp(label[box], moving=moving[box], fixed=fixed[box], spacing_mm=spacing_mm)
     return open_and_close(warped, settings.kernel(spacing_mm))
@@ -184,17 +186,3 @@ def _finite(image: NDArray[Any]) -> NDArray[np.float32]:
     if finite.all():
         return image
     return np.where(finite, image, image[finite].min() if finite.any() else np.float32(0))
-
-
-def _box_around(
-    label: NDArray[np.uint8], spacing_mm: tuple[float, float], margin_mm: float | None
-) -> tuple[slice, slice]:
-    """Return the label's bounding box with a margin, within the frame."""
-    if margin_mm is None:
-        return slice(None), slice(None)
-    sides = []
-    for side, step in enumerate(spacing_mm):
-        (occupied,) = np.nonzero(label.any(axis=1 - side))
-        margin = math.ceil(margin_mm / step)
-        sides.append(slice(max(0, int(occupied[0]) - margin), int(occupied[-1]) + 1 + margin))
-    return sides[0], sides[1]

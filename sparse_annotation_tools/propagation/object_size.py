@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Spacing = tuple[float, float, float]
-Box = tuple[slice, slice, slice]
+Box = tuple[slice, ...]
+"""A slice for each axis."""
 
 
 def object_size_mm(annotation: NDArray[np.int16], spacing_mm: Spacing) -> float:
@@ -30,18 +33,17 @@ def object_size_mm(annotation: NDArray[np.int16], spacing_mm: Spacing) -> float:
     return float(np.exp(np.mean(np.log(sides)))) if sides else min(spacing_mm)
 
 
-def box_around(foreground: NDArray[np.bool_], spacing_mm: Spacing, margin_mm: float) -> Box:
-    """Return the box of `foreground` [z, y, x], which must not be empty, with a margin that ends with the grid."""
+def box_around(foreground: NDArray[np.bool_], spacing_mm: Sequence[float], margin_mm: float) -> Box:
+    """Return the box of `foreground`, which must not be empty, with a margin that ends with the grid; of any dimension."""
     sides = []
     for axis, step in enumerate(spacing_mm):
         occupied = _occupied(foreground, axis)
         margin = int(np.ceil(margin_mm / step))
         end = min(foreground.shape[axis], int(occupied[-1]) + 1 + margin)
         sides.append(slice(max(0, int(occupied[0]) - margin), end))
-    z, y, x = sides
-    return z, y, x
+    return tuple(sides)
 
 
 def _occupied(foreground: NDArray[np.bool_], axis: int) -> NDArray[np.intp]:
     """Return the slices across `axis` that hold foreground."""
-    return np.flatnonzero(foreground.any(axis=tuple(other for other in range(3) if other != axis)))
+    return np.flatnonzero(foreground.any(axis=tuple(other for other in range(foreground.ndim) if other != axis)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sparse_annotation_tools.propagation.object_size import Spacing
+from sparse_annotation_tools.propagation.object_size import Spacing, box_around
 from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 Field = NDArray[np.float32]
@@ -30,16 +30,22 @@ def signed_distance(mask: NDArray[np.bool_], axis: int, spacing_mm: Spacing, *, 
         spacing_mm: voxel size along z, y and x.
         cap_mm: largest distance; also that of a slice without outline.
     """
-    sampling = [step for other, step in enumerate(spacing_mm) if other != axis]
+    in_plane_mm = [step for other, step in enumerate(spacing_mm) if other != axis]
     distance = np.where(mask, np.float32(cap_mm), np.float32(-cap_mm))
-    # Slice by slice, which stays in the processor's cache, takes half as long as the whole at once.
-    for slice_mask, slice_distance in zip(np.moveaxis(mask, axis, 0), np.moveaxis(distance, axis, 0), strict=True):
-        if slice_mask.any() and not slice_mask.all():
-            inside, outside = (
-                ndimage.distance_transform_edt(side, sampling=sampling) for side in (slice_mask, ~slice_mask)
-            )
-            slice_distance[:] = np.clip(inside - outside, -cap_mm, cap_mm)
+    for inside, of_slice in zip(np.moveaxis(mask, axis, 0), np.moveaxis(distance, axis, 0), strict=True):
+        if inside.any() and not inside.all():
+            _measure_slice(inside, of_slice, in_plane_mm, cap_mm)
     return distance
+
+
+def _measure_slice(inside: NDArray[np.bool_], distance: Field, spacing_mm: Sequence[float], cap_mm: float) -> None:
+    """Write the signed distances of one slice; where they count, and so in a fraction of the time of a whole slice."""
+    near = box_around(inside, spacing_mm, cap_mm)
+    outside_mm = ndimage.distance_transform_edt(~inside[near], sampling=spacing_mm)
+    distance[near] = -np.minimum(outside_mm, cap_mm)
+    tight = box_around(inside, spacing_mm, max(spacing_mm))  # all around it is outside, and nothing outside is nearer
+    inside_mm = ndimage.distance_transform_edt(inside[tight], sampling=spacing_mm)
+    np.copyto(distance[tight], np.minimum(inside_mm, cap_mm), where=inside[tight], casting="same_kind")
 
 
 def silhouettes(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, binary_opening
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -83,6 +82,8 @@ def _smallest_cover(voxels: NDArray[np.intp], forbidden: list[Plane] | None = No
     column = {plane: number for number, plane in enumerate(planes)}
     if not len(voxels):
         return [] if forbidden is None else None
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes time to load, and slices seldom need it
+
     columns = [column[axis, int(voxel[axis])] for voxel in voxels for axis in range(3)]
     rows = np.repeat(np.arange(len(voxels)), 3)
     holds = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(voxels), len(planes)))
