@@ -9,13 +9,14 @@ along each axis plays the annotated one; the rest of the dense label is read onl
   default    what rada-make-sparse-dataset does
 
 each view alone, the views voting with weight alpha**d, and all slices fused. With --work, a run that was stopped goes
-on where it was; the published chain takes minutes a volume at full resolution.
+on where it was, as long as the code is the same; the published chain takes minutes a volume at full resolution.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,9 @@ def measure(work: Path, set_name: str, image: Path, method: str) -> dict[str, An
     case = image.name.removesuffix("_0000.nii.gz")
     settings = SETTINGS[method].to_json() if method in SETTINGS else None
     made_from = hashlib.sha256(json.dumps([str(image), image.stat().st_size, method, settings, ALPHA]).encode())
+    for code in (Path(__file__), *sorted(Path(inspect.getfile(propagate)).parent.glob("*.py"))):
+        made_from.update(code.read_bytes())
+    made_from.update(version("antspyx").encode())
     path = work / f"{set_name}-{case}-{method}-{made_from.hexdigest()[:12]}.json"
     if path.is_file():
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
