@@ -90,7 +90,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""
-        for name in ("num_iterations", "iterations_per_epoch", "batch_labelled", "batch_unlabelled", "base_filters"):
+        for name in _AT_LEAST_ONE:
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _check(
             "num_iterations",
@@ -98,11 +98,17 @@ class Config:
             self.num_iterations % self.iterations_per_epoch == 0,
             f"a multiple of iterations_per_epoch ({self.iterations_per_epoch})",
         )
-        _check("stochastic_passes", self.stochastic_passes, self.stochastic_passes >= 1, "at least 1")
         for name, allowed in _CHOICES.items():
             _check(name, getattr(self, name), getattr(self, name) in allowed, _one_of(allowed))
-        _check("refresh_after", self.refresh_after, 0 <= self.refresh_after <= 1, "from 0 to 1")
-        _check("checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "at least 0")
+        for name in ("refresh_after", "foreground_fraction"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        for name in ("checkpoint_minutes", "learning_rate", "seed"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        clip = self.gradient_clip
+        _check("gradient_clip", clip, clip is None or clip > 0, "more than 0, or null")
+        axes = self.mirror_axes
+        possible = axes == "auto" or all(axis in (0, 1, 2) for axis in axes)
+        _check("mirror_axes", axes, possible, "auto or some of 0, 1, 2")
         _check(
             "alpha",
             self.alpha,
@@ -159,6 +165,17 @@ class Config:
         """Return a dict that `from_json` reads."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
+
+_AT_LEAST_ONE = (
+    "num_iterations",
+    "iterations_per_epoch",
+    "val_iterations_per_epoch",
+    "batch_labelled",
+    "batch_unlabelled",
+    "base_filters",
+    "stochastic_passes",
+    "max_patch_voxels",
+)
 
 # Settings with a fixed set of values; methods, networks and numbers are checked where they are known.
 _CHOICES: dict[str, tuple[str, ...]] = {

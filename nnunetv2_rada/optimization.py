@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,20 @@ class OptimizerSet:
                 group["lr"] = rate
 
     def update(self, name: str, loss: Tensor, scaler: GradScaler | None) -> None:
-        """Take one step of optimizer `name` along `loss`, with nnU-Net's clipping and loss scaling."""
+        """Take one step of optimizer `name` along `loss`, with nnU-Net's clipping and loss scaling.
+
+        Raises:
+            FloatingPointError: the gradient is not finite; nothing has changed then. With loss scaling, which such a
+                gradient makes smaller, the step is left out instead.
+        """
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         if scaler is None:
             loss.backward()
             _average_over_ranks(optimizer)
-            self._clip(optimizer)
+            norm = self._clip(optimizer)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(f"the gradient of {name} is {float(norm)}")
             optimizer.step()
         else:
             scaler.scale(loss).backward()
@@ -45,9 +53,10 @@ class OptimizerSet:
             self._clip(optimizer)
             scaler.step(optimizer)
 
-    def _clip(self, optimizer: Optimizer) -> None:
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(_parameters(optimizer), self.gradient_clip)
+    def _clip(self, optimizer: Optimizer) -> Tensor:
+        """Clip, where that is wanted; return the norm before."""
+        longest = math.inf if self.gradient_clip is None else self.gradient_clip
+        return torch.nn.utils.clip_grad_norm_(_parameters(optimizer), longest)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every optimizer by name."""

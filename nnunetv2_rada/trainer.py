@@ -18,6 +18,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import autocast, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_rada.annotated_dice import collapsed, count_all, mean_dice, take_branches
 from nnunetv2_rada.checkpoint import (
@@ -175,8 +176,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
 
     @property
     def method_network(self) -> MethodNetwork:
-        """The network that nnU-Net sees, out of its wrapper for several GPUs."""
-        return self.network.module if self.is_ddp else self.network
+        """The network that nnU-Net sees, out of the wrapper for several GPUs, which it gets after its optimizers."""
+        return self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
 
     def configure_optimizers(self) -> tuple[OptimizerSet, RatePerIteration]:
         """Return the method's own optimizers; the method sets their rates at every iteration."""
@@ -313,8 +314,8 @@ class nnUNetTrainerRADA(nnUNetTrainer):
         """Run one iteration of the method; write a checkpoint where the last one is old."""
         with self.progress.iteration():
             self.progress.outputs.append(self._iteration(batch))
-        if self.progress.checkpoint_is_due and len(self.progress.outputs) < self.config.iterations_per_epoch:
-            self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+            if self.progress.checkpoint_is_due and len(self.progress.outputs) < self.config.iterations_per_epoch:
+                self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
         return self.progress.outputs[-1]
 
     def _iteration(self, loaded: dict[str, Any]) -> dict[str, float]:
@@ -333,12 +334,15 @@ class nnUNetTrainerRADA(nnUNetTrainer):
             if named_loss is None:
                 break
             name, loss = named_loss
-            if not torch.isfinite(loss):
+            try:
+                if not torch.isfinite(loss):
+                    raise FloatingPointError(f"the loss of {name} is {float(loss)}")
+                self.optimizer.update(name, loss, self.grad_scaler)
+            except FloatingPointError as error:
                 raise UserError(
-                    f"the loss of {name} is {float(loss)} at iteration {iteration}; the last checkpoint is kept; "
-                    "look for broken intensities in the batch's cases " + ", ".join(loaded["keys"])
-                )
-            self.optimizer.update(name, loss, self.grad_scaler)
+                    f"{error} at iteration {iteration}; the last checkpoint is kept; look for broken "
+                    "intensities in the batch's cases " + ", ".join(loaded["keys"])
+                ) from None
             losses.append(loss.detach())
         if self.grad_scaler is not None:
             self.grad_scaler.update()

@@ -16,6 +16,7 @@ _SILENT = {
     "augmentation": "rot90_flip",
     "gradient_clip": None,
     "output_bias": "random",
+    "foreground_fraction": 0.0,
 }
 
 # The compared methods know annotated planes and nothing of prompts.
@@ -24,7 +25,14 @@ _SPARSE = {"text_prompt": False, "image_prompt": False, "pseudo_labels": "none"}
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "nnUNetTrainerRADA_Paper": (
         "RADA by the paper's words, also where the code that it builds on does otherwise.",
-        {"skip": "concat", "beta_schedule": "literal", "updates": "joint", "inference": "ensemble", **_SILENT},
+        {
+            "skip": "concat",
+            "beta_schedule": "literal",
+            "updates": "joint",
+            "inference": "ensemble",
+            "image_embedding": "per_case",
+            **_SILENT,
+        },
     ),
     "nnUNetTrainerRADA_PublishedCode": (
         "RADA in the structure of the code that the paper builds on: three batches, one network after the other.",

@@ -66,6 +66,7 @@ class SideVolumes:
         step: raw slices per voxel, per grid axis.
         planes: the annotated planes.
         foreground: class -> [n, 3] voxels drawn or propagated as that class.
+        fingerprint: of all that they were made from.
     """
 
     labels: blosc2.NDArray
@@ -74,6 +75,7 @@ class SideVolumes:
     step: tuple[float, ...]
     planes: tuple[Plane, ...]
     foreground: dict[int, NDArray[np.int32]]
+    fingerprint: str
 
     @classmethod
     def load(cls, folder: Path, case: str) -> SideVolumes:
@@ -101,6 +103,7 @@ class SideVolumes:
             step=tuple(record["step"]),
             planes=planes,
             foreground=foreground,
+            fingerprint=record["fingerprint"],
         )
 
 
@@ -326,11 +329,10 @@ def _foreground_locations(labels: NDArray[np.int8]) -> dict[str, NDArray[np.int3
 
 
 def _stored_fingerprint(folder: Path, case: str) -> str | None:
-    complete = all((folder / f"{case}{suffix}").is_file() for suffix in (".b2nd", "_confidence.b2nd"))
+    """Return what side volumes were made from; None where a file of theirs is missing or cut off."""
     try:
-        with safe_open(folder / f"{case}.safetensors", framework="numpy") as file:
-            return json.loads(file.metadata()["record"])["fingerprint"] if complete else None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, SafetensorError):
+        return SideVolumes.load(folder, case).fingerprint
+    except (UserError, KeyError, TypeError):  # the record is of another version
         return None
 
 

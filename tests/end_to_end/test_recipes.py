@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -90,9 +91,12 @@ def touch(path: Path) -> None:
 
 
 def test_the_list_of_la2018_has_the_papers_split(shell: Shell) -> None:
-    """80 training scans, 8 of them labelled, and 20 test scans, by the order of their names."""
+    """80 training scans, 8 of them labelled, and 20 test scans, by their names' order but for the published two."""
     folder = shell.folder / "LA2018"
-    names = sorted(f"{number * 7919 % 1000:03d}ABC" for number in range(100))
+    early_test, late_training = "ULHWPWKKLTE921LQLH1P", "UZUZZT2W9IUSHL6ASOX3"
+    training = [f"{number * 7919 % 1000:03d}ABC" for number in range(79)]
+    test = ["UPT6DX9IQY9JAZ7HJKA7", *(f"V{number:02d}" for number in range(18))]
+    names = sorted([*training, early_test, late_training, *test])
     for name in names:
         touch(folder / "Training Set" / name / "lgemri.nrrd")
         touch(folder / "Training Set" / name / "laendo.nrrd")
@@ -101,6 +105,8 @@ def test_the_list_of_la2018_has_the_papers_split(shell: Shell) -> None:
     assert "72 unlabelled" in printed
     rows = list(csv.DictReader((folder / "cases.csv").open(newline="")))
     assert [row["case"] for row in rows] == names
+    assert {row["case"] for row in rows if row["role"] == "test"} == {early_test, *test}
+    assert [row["case"] for row in rows if row["role"] == "labelled"] == names[:8]
     assert all((folder / row[column]).is_file() for row in rows for column in ("image", "label"))
 
 
@@ -129,7 +135,7 @@ def test_the_list_of_lits_has_the_papers_split(shell: Shell) -> None:
 
 @pytest.mark.parametrize(("page", "number", "name"), [("kits19.md", "102", "KiTS19"), ("lits.md", "103", "LiTS")])
 def test_all_recipes_end_alike(page: str, number: str, name: str) -> None:
-    """Train, predict and evaluate as LA2018's page, which is run below, after settings that are known ones."""
+    """Train, predict and evaluate as LA2018's page, after settings that are known ones; two pages are run below."""
     settings, _, *commands = blocks(page, "5", "5").splitlines()
     renamed = "\n".join(commands).replace(number, "101").replace(name, "LA2018").replace(page[:-3], "la2018")
     assert renamed == blocks("la2018.md", "5", "5").rstrip()
@@ -189,10 +195,10 @@ def write_lits(folder: Path) -> None:
         ("lits.md", write_lits, "Dataset103_LiTS", {"liver": 1}),
     ],
 )
-def test_a_recipe_runs_to_a_checked_dataset(
+def test_a_recipe_for_ct_runs(
     shell: Shell, page: str, write: Callable[[Path], None], dataset: str, classes: dict[str, int]
 ) -> None:
-    """Made, planned by nnU-Net, and found sound: roles, classes, embeddings of the paper's planes, CT intensities."""
+    """Made, planned by nnU-Net and found sound: roles, classes, intensities; KiTS19 then to scores, LiTS ends alike."""
     write(shell.folder)
     printed = shell.run(blocks(page, "1", "4"))
     made = json.loads((shell.folder / "nnUNet_raw" / dataset / "rada" / "cases.json").read_text())
@@ -201,6 +207,34 @@ def test_a_recipe_runs_to_a_checked_dataset(
     assert made["classes"] == classes
     assert "CT intensities are those of the annotated voxels" in printed
     assert re.search(rf"^{dataset}: 0 error, 0 warning", printed, flags=re.MULTILINE), printed
+    check_normalization(shell.folder, dataset)
+    if page == "lits.md":
+        return
+    commands = "\n".join([blocks(page, "1", "1"), blocks(page, "5", "5")])
+    (settings,) = re.findall(r"echo '(\{.*\})'", commands)
+    tiny = json.dumps({**json.loads(settings), **TINY})
+    shell.run(commands, {settings: tiny, "-tr nnUNetTrainerRADA": "-tr nnUNetTrainerRADA -device cpu"})
+    scores = json.loads((shell.folder / f"{page[:-3]}.json").read_text())
+    assert set(scores["cases"]) == set(made["test"])
+    assert set(scores["mean"]) == set(classes)
+
+
+def check_normalization(folder: Path, dataset: str) -> None:
+    """The voxels that training sees are those of the scan, cut off and scaled by what was drawn in both scans."""
+    raw, preprocessed = (folder / part / dataset for part in ("nnUNet_raw", "nnUNet_preprocessed"))
+    made = json.loads((raw / "rada" / "cases.json").read_text())["cases"]
+    scans = {case: read_volume(raw / "imagesTr" / f"{case}_0000.nii.gz").array for case in made}
+    drawn = [
+        scans[case][read_volume(raw / "labelsTr" / f"{case}.nii.gz").array == 1]
+        for case, record in made.items()
+        if record["labelled"]
+    ]
+    of_both = np.quantile(drawn[0], shares := np.linspace(0, 1, 5000)), np.quantile(drawn[1], shares)  # equal weights
+    low, high = np.percentile(of_both, (0.5, 99.5))
+    for case, scan in scans.items():
+        expected = (np.clip(scan, low, high) - np.mean(of_both)) / np.std(of_both)
+        seen = blosc2.open(str(preprocessed / "nnUNetPlans_3d_fullres" / f"{case}.b2nd"))[0]
+        np.testing.assert_allclose(np.sort(seen, axis=None), np.sort(expected, axis=None), atol=0.1)
 
 
 @pytest.mark.end_to_end

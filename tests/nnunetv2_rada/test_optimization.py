@@ -34,6 +34,19 @@ def test_gradients_are_clipped_per_optimizer():
         assert (norm <= 1.001) == bounded
 
 
+@pytest.mark.parametrize("clip", [1.0, None])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_changes_nothing(clip, broken):
+    """The loss may be finite all the same; weights and momentum stay what they were."""
+    layers, optimizers = make(clip)
+    layers["a"].weight.register_hook(lambda gradient: gradient * broken)
+    before = layers["a"].weight.clone()
+    with pytest.raises(FloatingPointError, match=r"^the gradient of a is (nan|inf)$"):
+        optimizers.update("a", layers["a"](torch.ones(2, 3)).sum(), None)
+    assert torch.equal(layers["a"].weight, before)
+    assert not optimizers.optimizers["a"].state
+
+
 def test_rates_are_set_by_name_and_state_comes_back():
     """Loading the saved state goes on with the same momentum."""
     layers, optimizers = make()

@@ -72,8 +72,9 @@ def loaded(iteration):
 
 
 def test_a_loss_that_is_nan_stops_training_with_one_line(capsys):
-    """Status 2, the network, the iteration and the cases; no update with it."""
+    """Status 2, the network, the iteration and the cases; no update with it, and no checkpoint."""
     trainer = make_trainer(NotANumber())
+    trainer.optimizer.update = trainer.save_checkpoint = lambda *_: pytest.fail("went on")
     with pytest.raises(SystemExit) as stopped:
         trainer.train_step(loaded(7))
     assert stopped.value.code == 2
@@ -169,6 +170,23 @@ def test_a_broken_batch_stops_training_with_its_own_line(capsys):
             getattr(make_trainer(OneLoss()), step)({"error": "side volumes of case one cannot be read"})
         assert stopped.value.code == 2
         assert "error: side volumes of case one cannot be read" in capsys.readouterr().err
+
+
+def test_writing_a_checkpoint_is_no_waiting_for_data():
+    """The share of an epoch that was spent waiting leaves the writing out."""
+    now = [0.0]
+    trainer = make_trainer(OneLoss(), checkpoint_minutes=1.0, clock=lambda: now[0])
+
+    def write(path):
+        now[0] += 40
+        trainer.progress.saved()
+
+    trainer.save_checkpoint = write
+    trainer.progress.begin()
+    now[0] += 60
+    trainer.train_step(loaded(0))
+    trainer.train_step(loaded(1))
+    assert trainer.progress.end()[1] == pytest.approx(0.6)
 
 
 def test_checkpoints_are_written_when_they_are_due_and_never_after_the_last_iteration(tmp_path):
