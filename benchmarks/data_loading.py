@@ -43,20 +43,8 @@ def main() -> None:
     config = Config(base_filters=arguments.base_filters, stochastic_passes=arguments.passes)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(arguments.data) if arguments.data else make_scans(Path(made))
-        loader = start_loader(make_loader(folder, arguments.patch), pin_memory=False)
         drawing = time_batches(make_loader(folder, arguments.patch), arguments.steps)
-        progress, subject = EpochProgress(0), Subject(config, torch.device("cpu"))
-        next(loader)  # starts the process; its queue fills while the first step runs
-        seconds = []
-        progress.begin()
-        for _ in range(arguments.steps):
-            loaded = next(loader)
-            with progress.iteration():
-                start = time.perf_counter()
-                subject.step(Batch(**{name: loaded[name] for name in TENSORS}))
-                seconds.append(time.perf_counter() - start)
-        _, waited = progress.end()
-        loader._finish()
+        waited, seconds = time_waiting(Subject(config, torch.device("cpu")), folder, arguments.patch, arguments.steps)
     print(f"{'a batch, in its own process':<36}{mean(drawing):>10.2f} CPU-s")
     print(f"{'a training step':<36}{mean(seconds):>10.2f} s")
     print(f"{'waited for data':<36}{100 * waited:>10.1f} %")
@@ -72,6 +60,23 @@ def main() -> None:
         "machine": machine(torch.device("cpu"), arguments.threads),
     }
     print(json.dumps(figures))
+
+
+def time_waiting(subject: Subject, folder: Path, patch: list[int], steps: int) -> tuple[float, list[float]]:
+    """Train on what one loader process draws; return the share of time spent waiting, and each step's seconds."""
+    loader, progress = start_loader(make_loader(folder, patch), pin_memory=False), EpochProgress(0)
+    next(loader)  # starts the process; its queue fills while the first step runs
+    seconds = []
+    progress.begin()
+    for _ in range(steps):
+        loaded = next(loader)
+        with progress.iteration():
+            start = time.perf_counter()
+            subject.step(Batch(**{name: loaded[name].to(subject.device) for name in TENSORS}))
+            seconds.append(time.perf_counter() - start)
+    _, waited = progress.end()
+    loader._finish()
+    return waited, seconds
 
 
 def make_scans(folder: Path) -> Path:

@@ -9,7 +9,7 @@ and so an encoder run; with the setting `stochastic_noise: each` they do not. Th
 same weights, patch and losses.
 
 `--scaling` times our step and measures its peak memory for patches of 32 to 112 voxels a side and 1, 2 and 4 classes
-instead. What data costs, `benchmarks/data_loading.py` measures.
+instead. What data costs, `benchmarks/data_loading.py` measures by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import json
 import math
 import multiprocessing
 import platform
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ EMBEDDING_DIM = 512
 ITERATION = 3000  # the middle of training; no cost depends on it
 SMALL = (16, 16, 16)
 SIDES = (32, 48, 64, 80, 96, 112)  # of --scaling
+WAITING_STEPS = 2
 ROUNDS_S = 75  # no further round is begun that would end later than this
 
 Clock = Callable[[], float]
@@ -80,6 +82,7 @@ def main() -> None:
         subject.step(draw_batch(SMALL, device, batches=batches))
     seconds = time_in_turns(runs, clock, rounds=arguments.rounds)
     parts = time_parts(ours, one, clock)
+    waited = share_of_waiting(ours, arguments.patch)
 
     unit = "CPU-s" if device.type == "cpu" else "s"
     best = {name: min(values) for name, values in seconds.items()}
@@ -93,6 +96,7 @@ def main() -> None:
     print(f"\n{'of ours, fp32':<28}{unit:>14}{'share':>14}")
     for name, value in parts.items():
         print(f"{name:<28}{value:>14.2f}{value / sum(parts.values()):>14.2f}")
+    print(f"waiting for data, with one loader process: {waited:.3f} of the time")
 
     def ratio(name: str) -> float | None:
         """Median over rounds: both steps of a round ran under the same load."""
@@ -109,6 +113,7 @@ def main() -> None:
         "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
         "seconds_are": unit,
         "parts": {name: round(value, 3) for name, value in parts.items()},
+        "data_wait_share": round(waited, 4),
         "base_filters": arguments.base_filters,
         "patch": arguments.patch,
         "passes": arguments.passes,
@@ -223,6 +228,14 @@ def time_parts(subject: Subject, batch: Batch, clock: Clock) -> dict[str, float]
             hook.remove()
     parts["losses and the rest"] = total - sum(parts.values())
     return dict(parts)
+
+
+def share_of_waiting(subject: Subject, patch: list[int]) -> float:
+    """Return which share of some steps is spent waiting for batches, as the training log's `data_wait`."""
+    from data_loading import make_scans, time_waiting  # the benchmark beside this one, which imports this one
+
+    with tempfile.TemporaryDirectory() as folder:
+        return time_waiting(subject, make_scans(Path(folder)), patch, WAITING_STEPS)[0]
 
 
 def measure_scaling(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,8 @@
 Each slice that a label was propagated to is cut by the other annotated planes along lines, and on those lines the truth
 is known. Where the propagated label contradicts it, its outline is moved, most at the line and less further away. And
 the planes of other axes show how far the object reaches: the label ends there, which registration does not see, as it
-carries a label through slices that show nothing of the object any more.
+carries a label through slices that show nothing of the object any more. Drawn slices of its own axis that do not show
+the object end it as well.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sparse_annotation_tools.propagation.object_size import Box, Spacing, box_around, object_size_mm
-from sparse_annotation_tools.propagation.outlines import Field, known_of_class, signed_distance, silhouettes
+from sparse_annotation_tools.propagation.outlines import (
+    Field,
+    drawn_slices,
+    known_of_class,
+    signed_distance,
+    silhouettes,
+)
 from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 REACH = 0.2  # how far a line's correction reaches, in object sizes
@@ -69,13 +77,39 @@ def find_outlines(
         return Outlines(box=(slice(0, 0), slice(0, 0), slice(0, 0)), size_mm=0.0, distance_mm={})
     size_mm = object_size_mm(annotation, spacing_mm)
     box = box_around((propagated > 0) | (annotation > 0), spacing_mm, CAP * size_mm)
-    label, drawn = propagated[box], annotation[box]
+    label, drawn = end_at_slices_without(propagated, axis, annotation)[box], annotation[box]
     distances: dict[int, Field] = {}
     for value in np.unique(label[label > 0]):
         known = known_of_class(drawn, value)
         distance = signed_distance(label == value, axis, spacing_mm, cap_mm=CAP * size_mm)
         distances[int(value)] = corrected_distance(distance, known, axis, spacing_mm, reach_mm=REACH * size_mm)
     return Outlines(box=box, size_mm=size_mm, distance_mm=distances)
+
+
+def end_at_slices_without(propagated: NDArray[np.uint8], axis: int, annotation: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Return the label without what was carried through a drawn slice of its axis that does not show the class.
+
+    Beyond such a slice a class goes on only if there is another one that shows it. Arguments as in `find_outlines`.
+    """
+    drawn = drawn_slices(annotation, axis)
+    if len(drawn) < 2:
+        return propagated
+    shown = {value: _slices_with(annotation, axis, drawn, value) for value in np.unique(annotation[annotation > 0])}
+    if all(len(with_it) in (0, len(drawn)) for with_it in shown.values()):
+        return propagated
+    ended = propagated.copy()
+    slices = np.moveaxis(ended, axis, 0)
+    for value, with_it in shown.items():
+        ends = [-1, *(index for index in drawn if index not in with_it), len(slices)]
+        for before, after in pairwise(ends):
+            if with_it and not any(before < index < after for index in with_it):
+                between = slices[before + 1 : after]
+                between[between == value] = 0
+    return ended
+
+
+def _slices_with(annotation: NDArray[np.int16], axis: int, slices: Iterable[int], value: int) -> list[int]:
+    return [index for index in slices if (annotation[on_plane((axis, index))] == value).any()]
 
 
 def find_all_outlines(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.propagation.crossing import Outlines, find_all_outlines
 from sparse_annotation_tools.propagation.object_size import Box, Spacing
-from sparse_annotation_tools.propagation.outlines import Field, known_of_class, silhouettes
+from sparse_annotation_tools.propagation.outlines import Field, drawn_slices, known_of_class, silhouettes
 from sparse_annotation_tools.slices.planes import Plane, on_plane
 
 # Lengths in object sizes and weights. Chosen by mean Dice on the first half of the labelled cases of left atrium (full
@@ -128,6 +128,13 @@ def gather_evidence(
             distance = _distance_mm(known.shape, plane, spacing_mm) / size_mm
             near += np.exp(-distance / _NEAR) * vote
             far += np.exp(-distance / _FAR) * vote
+        for axis in {axis for axis, _ in inside}:
+            for index in drawn_slices(annotation, axis):
+                if not (annotation[on_plane((axis, index))] == value).any():
+                    plane = (axis, index - box[axis].start)
+                    distance = _distance_mm(known.shape, plane, spacing_mm) / size_mm
+                    near -= np.exp(-distance / _NEAR)
+                    far -= np.exp(-distance / _FAR)
         extent = _extent(known, inside, spacing_mm, size_mm)
         if extent is not None:
             near -= _OUTSIDE / 2 * (1 - np.tanh(extent / _BOUND_SHARP))

@@ -34,7 +34,7 @@ def object_size_mm(annotation: NDArray[np.int16], spacing_mm: Spacing) -> float:
 
 
 def box_around(foreground: NDArray[np.bool_], spacing_mm: Sequence[float], margin_mm: float) -> Box:
-    """Return the box of `foreground`, which must not be empty, with a margin that ends with the grid; of any dimension."""
+    """Return the box of `foreground` [...], which must not be empty, with a margin that ends with the grid."""
     sides = []
     for axis, step in enumerate(spacing_mm):
         occupied = _occupied(foreground, axis)

@@ -21,6 +21,13 @@ def known_of_class(annotation: NDArray[np.int16], value: int) -> NDArray[np.int8
     return known
 
 
+def drawn_slices(annotation: NDArray[np.int16], axis: int) -> list[int]:
+    """Return the slices across `axis` that were drawn as a whole, of classes [z, y, x] with -1 where nothing was."""
+    slices = np.moveaxis(annotation, axis, 0)
+    possible = np.flatnonzero(slices[:, 0, 0] >= 0)  # few, and to look at whole slices takes time
+    return [int(index) for index in possible if (slices[index] >= 0).all()]
+
+
 def signed_distance(mask: NDArray[np.bool_], axis: int, spacing_mm: Spacing, *, cap_mm: float) -> Field:
     """Return the in-plane distance to the outline in every slice across `axis`: positive inside, never 0.
 

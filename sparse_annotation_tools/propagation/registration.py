@@ -1,7 +1,8 @@
 """Register one image slice to its neighbour with ANTs, and warp a label along.
 
-Only images are read here: a pair's transform never depends on a label. Temporary files live in one private folder for
-the life of a `Registrar` and are gone afterwards.
+A pair's transform is found from images alone; a label decides only which part of them is given, the box around it,
+and not even that with `margin_mm=None`. Temporary files live in one private folder for the life of a `Registrar` and
+are gone afterwards.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from sparse_annotation_tools.slices.selection import networks_of_slices, select_
 
 LabelMap = NDArray[np.integer[Any]]
 
+_LEAST_MARKED = 0.25  # share of voxels; every second slice of a view and a few of the others leave more
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
@@ -87,7 +89,8 @@ def read_annotation(
         name: of the label map, for errors.
 
     Raises:
-        UserError: the planes cannot be told, or a listed plane does not exist, or a painted voxel lies on none.
+        UserError: the planes cannot be told, or the labels are dense, or a listed plane does not exist, or a painted
+            voxel lies on none.
     """
     marked = label == not_annotated
     painted = (label > 0) & ~marked
@@ -96,6 +99,12 @@ def read_annotation(
         if not found:
             raise UserError(f"--planes lists no plane for {name}; add its lines, or move its image to --unlabelled")
     elif marked.any():
+        if marked.mean() < _LEAST_MARKED:
+            raise UserError(
+                f"{name} looks densely labelled, expected painted slices: only {marked.sum()} of its {marked.size} voxels "
+                f"have value {not_annotated} (not annotated); replace them and give --simulate SCA, or list the annotated "
+                "planes in --planes FILE (CSV: case,view,index)"
+            )
         found = complete_planes(~marked)
         if not found:
             raise UserError(

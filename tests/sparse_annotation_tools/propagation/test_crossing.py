@@ -9,12 +9,13 @@ from scipy import ndimage
 
 from sparse_annotation_tools.propagation.crossing import (
     corrected_distance,
+    end_at_slices_without,
     find_all_outlines,
     find_outlines,
     hold_to_planes,
 )
 from sparse_annotation_tools.propagation.fusion import fuse
-from sparse_annotation_tools.propagation.outlines import signed_distance
+from sparse_annotation_tools.propagation.outlines import drawn_slices, signed_distance
 from sparse_annotation_tools.slices.planes import on_plane
 
 SPACING = (1.0, 1.0, 1.0)
@@ -273,3 +274,28 @@ def test_a_class_that_lies_beyond_gives_way_to_the_one_that_is_shown_there() -> 
     assert (held[truth > 0] > 0).mean() > 0.95
     far = held[31:][truth[31:] == 2]
     assert (far == 1).mean() > 0.9
+
+
+def test_drawn_slices_without_a_class_end_it() -> None:
+    """Beyond them it goes on only where another drawn slice shows it, and other classes go on as they are."""
+    label = np.ones((12, 6, 6), np.uint8)
+    label[:, :3] = 2
+    annotation = np.full(label.shape, -1, np.int16)
+    annotation[5] = label[5]
+    assert end_at_slices_without(label, 0, annotation) is label
+    annotation[2], annotation[8] = 0, label[8]
+    annotation[8, 3:] = 0
+    ended = end_at_slices_without(label, 0, annotation)
+    assert (ended[3:8] == label[3:8]).all()
+    assert not ended[:2].any()
+    assert np.unique(ended[9:]).tolist() == [0, 2]
+    annotation[10] = label[10]
+    assert (end_at_slices_without(label, 0, annotation)[9:] == label[9:]).all()
+    np.testing.assert_array_equal(end_at_slices_without(label, 1, annotation), label)
+
+
+def test_drawn_slices_are_found_in_what_was_drawn() -> None:
+    """Whole slices alone: those that other planes cross are drawn in part."""
+    annotation = painted(ball(12), THREE)
+    for axis, index in THREE:
+        assert drawn_slices(annotation, axis) == [index]
