@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from propagation import SETTINGS, Scan, find_sets, machine, object_box, read_scan  # the benchmark beside this one
+from propagation import (  # the benchmark beside this one
+    SETTINGS,
+    Scan,
+    find_sets,
+    machine,
+    made_from,
+    object_box,
+    read_scan,
+)
 from scipy.optimize import minimize
 
 from sparse_annotation_tools.files.atomic import atomic_path
@@ -43,8 +51,9 @@ def main() -> None:
         sampled = {}
         for name, folder in find_sets(arguments.data or _phantoms(work), arguments.sets):
             cases = sorted((folder / "images").glob("*_0000.nii.gz"))[: arguments.cases]
-            tasks = [(work / f"{name}-{path.name.removesuffix('.nii.gz')}.npz", path) for path in cases]
             names = [path.name for path in cases]
+            kept = [f"{path.name.removesuffix('.nii.gz')}-{made_from(__file__, path)}.npz" for path in cases]
+            tasks = [(work / f"{name}-{file}", path) for file, path in zip(kept, cases, strict=True)]
             sampled[name] = run_in_processes(sample, tasks, names=names, processes=arguments.np, description=name)
     training = [case for samples in sampled.values() for case in samples[: (len(samples) + 1) // 2]]
     fitted = (fit(training, foreground=False), fit(training, foreground=True))

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from propagation import Scan, dice, machine, read_scan  # the benchmark beside this one
+from propagation import Scan, dice, label_of, machine, made_from, read_scan  # the benchmark beside this one
 from scipy import ndimage
 
 from sparse_annotation_tools.files.atomic import atomic_path
@@ -71,7 +71,8 @@ def main() -> None:
     first = run_in_processes(measure_first, start, names=names, processes=arguments.np, description="first slices")
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
-        tasks = [(path, arguments.seeds, work / path.name.removesuffix(".nii.gz")) for path in images]
+        kept = {path: f"{path.name.removesuffix('.nii.gz')}-{made_from(__file__, path)}" for path in images}
+        tasks = [(path, arguments.seeds, work / folder) for path, folder in kept.items()]
         further = run_in_processes(measure_next, tasks, names=names, processes=arguments.np, description="next slices")
     figures = {"cases": len(images), "seeds": arguments.seeds, "first": average(first), "next": compare(further)}
     print_first(figures["first"])
@@ -84,7 +85,7 @@ def measure_first(image: Path, reference: Path) -> dict[str, Any]:
     """Return the share of the largest area per way and view."""
     start = time.process_time()
     volume = read_volume(image)
-    truth = read_label(_label_of(image)).array
+    truth = read_label(label_of(image)).array
     spacing, shape, axes = volume.geometry.spacing_mm, truth.shape, axes_of_views(volume.geometry.direction)
     points = {
         "middle": [(side - 1) / 2 for side in shape],
@@ -94,7 +95,7 @@ def measure_first(image: Path, reference: Path) -> dict[str, Any]:
     }
     ways = {way: slices_through(point, shape, axes) for way, point in points.items()}
     if image != reference:
-        carried = carry_label(read_volume(reference), read_label(_label_of(reference)).array, volume)
+        carried = carry_label(read_volume(reference), read_label(label_of(reference)).array, volume)
         ways["reference"] = next_by_area(areas_of_label(carried, spacing, axes), spacing, axes, (), len(VIEWS))
     areas = areas_of_label(truth, spacing, axes)
     shares = {
@@ -257,10 +258,6 @@ def print_next(figures: dict[str, Any]) -> None:
             note = "" if way == "random" else f"({gain:+.4f} +- {error:.4f}; {better})"
             row += f"   {found['dice'][n]:.4f} {note:23s}"
         print(row)
-
-
-def _label_of(image: Path) -> Path:
-    return image.parent.parent / "labels" / image.name.replace("_0000.nii.gz", ".nii.gz")
 
 
 def _parse() -> argparse.Namespace:

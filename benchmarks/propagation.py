@@ -4,7 +4,7 @@ DIR holds one set (labelled/images, labelled/labels) or several of them in folde
 along each axis plays the annotated one; the rest of the dense label is read only to score. The methods are
 
   copied     the annotated slice, unchanged, on every slice
-  extruded   a voxel is foreground where all three extruded slices are
+  extruded   a voxel is of a class where all three extruded slices are
   published  SyNRA on full frames, nearest neighbour, 5x5-pixel opening and closing
   default    what rada-make-sparse-dataset does
 
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from sparse_annotation_tools.errors import UserError
 from sparse_annotation_tools.files.atomic import write_json
-from sparse_annotation_tools.files.volumes import read_label, read_volume
+from sparse_annotation_tools.files.volumes import read_label, read_volume, sha256_of_file
 from sparse_annotation_tools.processes.parallel import run_in_processes
 from sparse_annotation_tools.propagation.chain import PropagationSettings, propagate
 from sparse_annotation_tools.propagation.crossing import find_all_outlines, hold_to_planes
@@ -88,11 +88,7 @@ def measure(work: Path, set_name: str, image: Path, method: str) -> dict[str, An
     """Return the figures of one case and method, from `work` where an earlier run left them."""
     case = image.name.removesuffix("_0000.nii.gz")
     settings = SETTINGS[method].to_json() if method in SETTINGS else None
-    made_from = hashlib.sha256(json.dumps([str(image), image.stat().st_size, method, settings, ALPHA]).encode())
-    for code in (Path(__file__), *sorted(Path(inspect.getfile(propagate)).parent.glob("*.py"))):
-        made_from.update(code.read_bytes())
-    made_from.update(version("antspyx").encode())
-    path = work / f"{set_name}-{case}-{method}-{made_from.hexdigest()[:12]}.json"
+    path = work / f"{set_name}-{case}-{method}-{made_from(__file__, image, method, settings, ALPHA)}.json"
     if path.is_file():
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return stored
@@ -104,6 +100,17 @@ def measure(work: Path, set_name: str, image: Path, method: str) -> dict[str, An
     result |= {"case": case, "method": method}
     write_json(path, result)
     return result
+
+
+def made_from(script: str, image: Path, *settings: object) -> str:
+    """Return a short hash of a scan, its label, settings and a benchmark's code: `--work` finds nothing of others."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    folders = [Path(inspect.getfile(function)).parent for function in (propagate, simulate_annotation)]
+    library = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    for file in (image, label_of(image), Path(__file__), Path(script), *library):
+        digest.update(sha256_of_file(file).encode())
+    digest.update(version("antspyx").encode())
+    return digest.hexdigest()[:12]
 
 
 def _measure_views(scan: Scan, method: str) -> dict[str, Any]:
@@ -161,14 +168,14 @@ def vote(propagated: NDArray[np.uint8], planes: Sequence[Plane], scan: Scan) -> 
 
 
 def _extruded(scan: Scan) -> Volume:
-    """Return the class that all three extruded slices show; where classes meet so, the one of the first slice."""
-    columns = [
+    """Return the class that all three extruded slices show."""
+    first, *others = [
         np.broadcast_to(np.expand_dims(drawn, axis), scan.truth.shape)
         for (axis, _), drawn in zip(scan.annotation.planes, scan.annotation.drawn, strict=True)
     ]
-    inside = np.all([column > 0 for column in columns], axis=0)
+    agreed = np.all([column == first for column in others], axis=0)
     drawn = scan.annotation.volume()
-    return np.where(drawn >= 0, drawn, np.where(inside, columns[0], 0)).astype(np.uint8)
+    return np.where(drawn >= 0, drawn, np.where(agreed, first, 0)).astype(np.uint8)
 
 
 def dice(label: Volume, truth: Volume, classes: Sequence[int]) -> float:
@@ -279,11 +286,15 @@ def machine() -> dict[str, object]:
 def read_scan(image: Path) -> Scan:
     """Read a scan and its dense label, and keep the three slices of largest area."""
     volume = read_volume(image)
-    case = image.name.removesuffix("_0000.nii.gz")
-    truth = read_label(image.parent.parent / "labels" / f"{case}.nii.gz").array.astype(np.uint8)
+    truth = read_label(label_of(image)).array.astype(np.uint8)
     axes = axes_of_views(volume.geometry.direction)
     annotation = simulate_annotation(truth, axes, VIEWS)
     return Scan(image=volume.array, truth=truth, spacing_mm=volume.geometry.spacing_mm, annotation=annotation)
+
+
+def label_of(image: Path) -> Path:
+    """Return where the dense label of a scan lies."""
+    return image.parent.parent / "labels" / image.name.replace("_0000.nii.gz", ".nii.gz")
 
 
 def find_sets(data: Path, wanted: list[str] | None) -> Iterator[tuple[str, Path]]:

@@ -17,6 +17,7 @@ from sparse_annotation_tools.files.volumes import (
     Geometry,
     Volume,
     check_thickness,
+    count_not_finite,
     read_label,
     read_volume,
     sha256_of_file,
@@ -55,6 +56,14 @@ class InspectedCase:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class InspectedTestCase:
+    """A checked test case: the hashes of its files by role."""
+
+    hashes: dict[str, str]
+    warnings: tuple[str, ...]
+
+
 def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     """Read and check one labelled or unlabelled case.
 
@@ -81,7 +90,11 @@ def inspect_training_case(files: CaseFiles, rules: LabelRules) -> InspectedCase:
     measure = measure_case(
         [channel.array for channel in channels], geometry.spacing_mm, annotation.volume() if annotation else None
     )
-    messages = (*(f"{files.case}: {each.message}" for each in caught), *_unpainted(files.case, record.slices))
+    messages = (
+        *(f"{files.case}: {each.message}" for each in caught),
+        *_not_finite(files),
+        *_unpainted(files.case, record.slices),
+    )
     return InspectedCase(
         files=files, record=record, geometry=geometry, annotation=annotation, measure=measure, warnings=messages
     )
@@ -95,8 +108,18 @@ def _unpainted(case: str, slices: Sequence[AnnotatedSlice]) -> list[str]:
     return [f"{case}: nothing is painted on {empty}: background everywhere; if nobody looked there, do not list it"]
 
 
-def inspect_test_case(files: CaseFiles, reading: LabelReading) -> dict[str, str]:
-    """Read and check one test case, whose label is dense; return the hashes of its files by role.
+def _not_finite(files: CaseFiles) -> list[str]:
+    bad = sum(count_not_finite(path) for path in files.images)
+    if not bad:
+        return []
+    return [
+        f"{files.case}: the scan holds {bad} voxels that are NaN or infinite, which nnU-Net reads as 0; "
+        "replace them by a finite value"
+    ]
+
+
+def inspect_test_case(files: CaseFiles, reading: LabelReading) -> InspectedTestCase:
+    """Read and check one test case, whose label is dense.
 
     Raises:
         UserError: a file is unreadable or unfit, or the grids differ.
@@ -106,7 +129,7 @@ def inspect_test_case(files: CaseFiles, reading: LabelReading) -> dict[str, str]
     if files.label is not None:
         read_label_on(files.label, channels[0].geometry, files.images[0], reading)
         hashes["label"] = sha256_of_file(files.label)
-    return hashes
+    return InspectedTestCase(hashes=hashes, warnings=tuple(_not_finite(files)))
 
 
 def _read_channels(files: CaseFiles) -> list[Volume]:

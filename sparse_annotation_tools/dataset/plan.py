@@ -10,6 +10,7 @@ from typing import Any
 from sparse_annotation_tools.dataset.case_list import read_case_list
 from sparse_annotation_tools.dataset.inspection import (
     InspectedCase,
+    InspectedTestCase,
     LabelRules,
     inspect_test_case,
     inspect_training_case,
@@ -53,9 +54,11 @@ def plan_dataset(request: DatasetRequest, *, warn: Callable[[str], None]) -> Dat
     check_request(request)
     inputs = _collect(request)
     with _ants_ahead(request, inputs):
-        cases, test = _inspect(request, inputs)
-    for message in [line for case in cases for line in case.warnings]:
+        cases, tested = _inspect(request, inputs)
+    inspected: list[InspectedCase | InspectedTestCase] = [*cases, *tested.values()]
+    for message in [line for case in inspected for line in case.warnings]:
         warn(message)
+    test = {name: case.hashes for name, case in tested.items()}
     _check_together(request, cases, test, warn)
     return DatasetPlan(
         request=request,
@@ -114,7 +117,7 @@ def _in_folders(request: DatasetRequest) -> _Inputs:
     return _Inputs(labelled=labelled, unlabelled=unlabelled, test=test)
 
 
-def _inspect(request: DatasetRequest, inputs: _Inputs) -> tuple[list[InspectedCase], dict[str, dict[str, str]]]:
+def _inspect(request: DatasetRequest, inputs: _Inputs) -> tuple[list[InspectedCase], dict[str, InspectedTestCase]]:
     planes = read_planes_file(request.planes_file) if request.planes_file else None
     strange = sorted((planes or {}).keys() - {files.case for files in inputs.labelled})
     if strange:
@@ -136,7 +139,7 @@ def _inspect(request: DatasetRequest, inputs: _Inputs) -> tuple[list[InspectedCa
         more = f" (and {len(errors) - 1} more cases have errors)" if len(errors) > 1 else ""
         raise UserError(f"{errors[0]}{more}")
     trained = len(results) - len(inputs.test)
-    return results[:trained], {files.case: hashes for files, hashes in zip(inputs.test, results[trained:], strict=True)}
+    return results[:trained], {files.case: found for files, found in zip(inputs.test, results[trained:], strict=True)}
 
 
 def _attempt(function: Callable[..., Any], *arguments: object) -> Any:

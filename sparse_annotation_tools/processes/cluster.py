@@ -1,16 +1,17 @@
 """Work on an existing dask cluster instead of in processes on this machine.
 
 `run_in_processes` goes through joblib, whose dask backend hands each task to a free worker, and hands it out again when
-a worker dies. Before that, every worker is asked whether it can do the work.
+a worker dies. Before that, every worker is asked whether it can do the work; one that joins later, at its first task.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,8 @@ def dask_cluster(scheduler: str, *, folders: Sequence[Path], writable: Path) -> 
         ) from None
     import joblib
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what the user can mend comes as one line below
+    for name in ("distributed", "distributed.client", "tornado.application"):  # each with a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what the user can mend comes as one line below
     again = "run the same command again, it goes on where it stopped"
     try:
         connect: Any = distributed.Client  # ships no types
@@ -75,7 +77,7 @@ def dask_cluster(scheduler: str, *, folders: Sequence[Path], writable: Path) -> 
     with client:
         _check_workers(client, scheduler, folders, writable)
         try:
-            with joblib.parallel_config(backend=_backend(client)):
+            with joblib.parallel_config(backend=_backend(client, scheduler)):
                 yield
         except distributed.KilledWorker:
             raise UserError(
@@ -99,19 +101,47 @@ def look_around(token_file: Path, folders: Sequence[Path]) -> Surroundings:
     )
 
 
-def _backend(client: Any) -> Any:
-    """Return joblib's dask backend with two of its habits mended.
+def call_on_fit_worker(
+    scheduler: str, versions: Mapping[str, str], function: Callable[..., Any], *arguments: Any, **named: Any
+) -> Any:
+    """Return `function(*arguments, **named)`, unless this worker cannot do the work; runs on the workers.
+
+    Raises:
+        UserError: it runs several tasks at once, or has other versions of the packages.
+    """
+    _check_this_worker(scheduler, tuple(versions.items()))
+    return function(*arguments, **named)
+
+
+@functools.cache  # once for this process
+def _check_this_worker(scheduler: str, versions: tuple[tuple[str, str], ...]) -> None:
+    from distributed import get_worker
+
+    worker = get_worker()
+    _check_threads(worker.address, worker.state.nthreads, scheduler)
+    _check_versions(worker.address, package_versions(), dict(versions))
+
+
+def _backend(client: Any, scheduler: str) -> Any:
+    """Return joblib's dask backend with three of its habits mended.
 
     It counts the workers at the start, and does all the work here if there is one: this keeps work ready for workers
-    that join later. And it waits for ever for a task that dask has given up, which this raises instead.
+    that join later, and asks them at their first task whether they can do it. And it waits for ever for a task that
+    dask has given up, which this raises instead.
     """
     from joblib._dask import DaskDistributedBackend
+
+    versions = package_versions()
 
     class Backend(DaskDistributedBackend):  # type: ignore[misc]  # ships no types
         def effective_n_jobs(self, n_jobs: int) -> int:
             return max(_READY, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
+            func.items = [
+                (call_on_fit_worker, (scheduler, versions, function, *arguments), named)
+                for function, arguments, named in func.items
+            ]
             future = super().submit(func, callback)
             future.add_done_callback(lambda done: done.exception() and callback(_GivenUp(done.exception())))
             return future
@@ -132,17 +162,14 @@ class _GivenUp:
 
 
 def _check_workers(client: Any, scheduler: str, folders: Sequence[Path], writable: Path) -> None:
-    start = f"dask worker {scheduler} --nworkers 4 --nthreads 1"
     try:
         client.wait_for_workers(1, timeout=_PATIENCE_S)
     except TimeoutError:
-        raise UserError(f"the dask scheduler at {scheduler} has no worker; start some by typing: {start}") from None
+        raise UserError(
+            f"the dask scheduler at {scheduler} has no worker; start some by typing: {_start(scheduler)}"
+        ) from None
     for worker, threads in client.nthreads().items():
-        if threads > 1:
-            raise UserError(
-                f"dask worker {worker} runs {threads} tasks in one process, and registration repeats its results only "
-                f"where it is alone in it; start processes of one thread instead: {start}"
-            )
+        _check_threads(worker, threads, scheduler)
     token = secrets.token_hex()
     token_file = writable / f".rada-{token[:16]}"
     try:
@@ -161,12 +188,7 @@ def _check_worker(worker: str, answer: Surroundings | Exception, token_file: Pat
             f"dask worker {worker} cannot run this package ({answer}); install it there in the same version, "
             "with all it needs, as here"
         )
-    for package, version in package_versions().items():
-        if answer.versions[package] != version:
-            raise UserError(
-                f"{package} is {answer.versions[package]} on dask worker {worker} and {version} here; "
-                "install the same version on both"
-            )
+    _check_versions(worker, answer.versions, package_versions())
     if answer.token != token or answer.missing:
         unseen = answer.missing[0] if answer.missing and answer.token == token else token_file.parent
         raise UserError(
@@ -175,3 +197,24 @@ def _check_worker(worker: str, answer: Surroundings | Exception, token_file: Pat
         )
     if not answer.may_write:
         raise UserError(f"dask worker {worker} may not write to {token_file.parent}; give its user the right to")
+
+
+def _check_threads(worker: str, threads: int, scheduler: str) -> None:
+    if threads > 1:
+        raise UserError(
+            f"dask worker {worker} runs {threads} tasks in one process, and registration repeats its results only "
+            f"where it is alone in it; start processes of one thread instead: {_start(scheduler)}"
+        )
+
+
+def _check_versions(worker: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+    for package, version in here.items():
+        if there[package] != version:
+            raise UserError(
+                f"{package} is {there[package]} on dask worker {worker} and {version} here; "
+                "install the same version on both"
+            )
+
+
+def _start(scheduler: str) -> str:
+    return f"dask worker {scheduler} --nworkers 4 --nthreads 1"

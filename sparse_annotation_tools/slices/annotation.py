@@ -101,9 +101,9 @@ def read_annotation(
     elif marked.any():
         if marked.mean() < _LEAST_MARKED:
             raise UserError(
-                f"{name} looks densely labelled, expected painted slices: only {marked.sum()} of its {marked.size} voxels "
-                f"have value {not_annotated} (not annotated); replace them and give --simulate SCA, or list the annotated "
-                "planes in --planes FILE (CSV: case,view,index)"
+                f"{name} looks densely labelled, expected painted slices: only {marked.sum()} of its {marked.size} "
+                f"voxels have value {not_annotated} (not annotated); replace them and give --simulate SCA, or list the "
+                "annotated planes in --planes FILE (CSV: case,view,index)"
             )
         found = complete_planes(~marked)
         if not found:

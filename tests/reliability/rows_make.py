@@ -134,8 +134,8 @@ IMAGES = table(
     (
         "NaN in .nii.gz",
         image(spoil.voxel(np.nan)),
-        "",
-        {"status": 0, "result": "read as 0, as nnU-Net reads it; rada-check-dataset warns of it", "right": is_made},
+        "warning: ... holds 1 voxels that are NaN or infinite, which nnU-Net reads as 0; replace them",
+        {"status": 0, "result": "read as 0, as nnU-Net reads it", "right": is_made},
     ),
     (
         "two axes along one patient axis",
@@ -255,6 +255,13 @@ PAINTED = table(
         "a dense label",
         label(spoil.change(solid)),
         "looks densely labelled, expected painted slices; give --planes FILE",
+        REAL,
+    ),
+    (
+        "a dense label with a few voxels of 255",
+        label(spoil.voxel(255, np.uint8)),
+        "looks densely labelled, expected painted slices: only 1 of its 1680 voxels have value 255 (not annotated); "
+        "replace ... and give --simulate SCA, or list the annotated planes in --planes FILE",
         REAL,
     ),
     (

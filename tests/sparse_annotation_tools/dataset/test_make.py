@@ -156,6 +156,31 @@ def test_a_very_oblique_scan_is_warned_about(phantoms: Path, request_for: Any, m
     assert f"{FIRST}: the grid is oblique by 35 degrees" in warnings[0]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("group", ["labelled", "unlabelled", "test"])
+def test_voxels_that_are_no_number_are_warned_about(
+    phantoms: Path,
+    request_for: Any,
+    make_quickly: Make,
+    read_array: ReadArray,
+    write_volume: Callable[..., Path],
+    group: str,
+    dtype: type,
+) -> None:
+    """Readers take them for 0 in NIfTI files, without a word; one line a case."""
+    path = phantoms / group / "images" / f"phantom_{group}_00_0000.nii.gz"
+    array = read_array(path).astype(dtype)
+    array[0, 0, :3] = np.nan, np.inf, -np.inf
+    write_volume(path, array, like=path)
+    assert (read_array(path)[0, 0, :3] == 0).all()
+    warnings: list[str] = []
+    make_quickly(request_for(phantoms), warnings)
+    assert warnings == [
+        f"phantom_{group}_00: the scan holds 3 voxels that are NaN or infinite, which nnU-Net reads as 0; "
+        "replace them by a finite value"
+    ]
+
+
 def test_several_channels_are_kept_and_one_is_registered(
     phantoms: Path, request_for: Any, make_quickly: Make, propagate_by_copying: Any
 ) -> None:

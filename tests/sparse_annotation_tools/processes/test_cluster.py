@@ -177,6 +177,31 @@ def test_a_worker_that_cannot_do_the_work_is_named(
     assert not list(tmp_path.glob(".rada-*"))
 
 
+@pytest.mark.parametrize(
+    ("options", "first", "message"),
+    [
+        ((), OTHER_VERSION, r"antspyx is 0\.0\.1 on dask worker tcp://.* and .* here; install the same version"),
+        (("--nthreads", "3"), "", r"dask worker tcp://.* runs 3 tasks in one process.*--nthreads 1"),
+    ],
+)
+def test_a_worker_that_joins_later_and_cannot_do_the_work_ends_it(
+    cluster: Cluster,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: tuple[str, ...],
+    first: str,
+    message: str,
+) -> None:
+    """At its first task, in the line that it would have had at the start, and no other."""
+    cluster.add_worker()
+    with dask_cluster(cluster.address, folders=[tmp_path], writable=tmp_path):
+        cluster.add_worker(*options, first=first)
+        with pytest.raises(UserError, match=message) as raised:
+            run_in_processes(time.sleep, [(0.01,)] * 400, names=["waiting"] * 400, processes=1, description="waiting")
+    assert "\n" not in str(raised.value)
+    assert caplog.text == ""
+
+
 def test_a_folder_that_workers_do_not_see_is_named(cluster: Cluster, tmp_path: Path) -> None:
     """Images may lie elsewhere than nnUNet_raw."""
     cluster.add_worker()

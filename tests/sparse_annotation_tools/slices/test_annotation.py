@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -99,6 +101,31 @@ def test_half_annotated_planes_are_an_error() -> None:
     label[on_plane(SIMULATED.planes[2])][0, 0] = 255
     with pytest.raises(UserError, match="painted voxels off the whole planes without value 255"):
         read(label)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [(3, 4, 5), (slice(None), 4, 5), (3,), (slice(2, 8), slice(2, 8), slice(2, 8))],
+    ids=["voxel", "line", "plane", "block"],
+)
+def test_a_dense_label_with_some_voxels_that_nobody_annotated_is_an_error(where: tuple[int | slice, ...]) -> None:
+    """It is not dozens of annotated slices, unless they are listed."""
+    label = DENSE.copy()
+    label[where] = 255
+    with pytest.raises(UserError, match=r"looks densely labelled.* have value 255.*--simulate SCA, or .*--planes FILE"):
+        read(label)
+    every_plane = [("axial", index) for index in range(20)]
+    assert len(read(label, every_plane).planes) == 20
+
+
+@pytest.mark.parametrize("drawn", [{0: range(8, 13)}, {0: range(0, 20, 2), 1: (9, 10)}, {0: range(13)}])
+def test_many_annotated_slices_are_no_dense_label(drawn: dict[int, Iterable[int]]) -> None:
+    """Neither neighbours, nor every second slice, nor more than half of them."""
+    planes = [(axis, index) for axis, indices in drawn.items() for index in indices]
+    label = np.full(DENSE.shape, 255, np.uint8)
+    for plane in planes:
+        label[on_plane(plane)] = DENSE[on_plane(plane)]
+    assert read(label).planes == planes
 
 
 def test_a_listed_plane_outside_the_scan_is_an_error() -> None:
