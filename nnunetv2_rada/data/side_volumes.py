@@ -33,7 +33,7 @@ from sparse_annotation_tools.schema import VIEWS, AnnotatedSlice, Case, CasesFil
 from sparse_annotation_tools.slices.views import view_label
 
 SIDE_FOLDER = "rada_side_volumes"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # Channels of the label volume.
 ANNOTATION = 0  # drawn labels, extruded over SLAB voxels so that interpolation never mixes them with UNKNOWN
@@ -321,7 +321,7 @@ def _foreground_locations(labels: NDArray[np.int8]) -> dict[str, NDArray[np.int3
     known = np.where(labels[ANNOTATION] >= 0, labels[ANNOTATION], labels[FUSED])
     locations = {}
     for value in np.unique(known[known > 0]):
-        voxels = np.argwhere(known == value).astype(np.int32)
+        voxels = np.ascontiguousarray(np.argwhere(known == value), np.int32)  # safetensors writes memory as it lies
         if len(voxels) > _MAX_LOCATIONS:
             voxels = voxels[np.sort(rng.choice(len(voxels), _MAX_LOCATIONS, replace=False))]
         locations[str(value)] = voxels

@@ -9,6 +9,8 @@ import torch
 
 from nnunetv2_rada.config import Config
 from nnunetv2_rada.curves import Curves
+from nnunetv2_rada.data.quarter_turns import QuarterTurnsAndFlip
+from nnunetv2_rada.data.transforms import FollowCoordinates
 from nnunetv2_rada.epoch_progress import EpochProgress
 from nnunetv2_rada.method import make_method
 from nnunetv2_rada.trainer import nnUNetTrainerRADA
@@ -208,10 +210,90 @@ def test_checkpoints_are_written_when_they_are_due_and_never_after_the_last_iter
     assert len(written) == 2
 
 
-def test_the_presets_differ_where_the_paper_and_its_code_differ():
-    """Words in one, code in the other; both as the code where the paper is silent."""
-    paper, code = (TRAINERS[f"nnUNetTrainerRADA_{name}"].settings for name in ("Paper", "PublishedCode"))
-    assert (paper["skip"], paper["beta_schedule"], paper["updates"]) == ("concat", "literal", "joint")
-    assert (code["skip"], code["beta_schedule"], code["updates"]) == ("add", "rampup", "sequential")
-    for name in ("stochastic_norm", "augmentation", "gradient_clip"):
-        assert paper[name] == code[name] != getattr(Config(), name)
+_PRESETS = {
+    "method": "co_training",
+    "num_iterations": 6000,
+    "iterations_per_epoch": 150,
+    "val_iterations_per_epoch": 8,
+    "batch_labelled": 2,
+    "batch_unlabelled": 2,
+    "backbone": "vnet",
+    "base_filters": 16,
+    "output_bias": "random",
+    "stochastic_passes": 8,
+    "stochastic_norm": "batch",
+    "stochastic_noise": "each",
+    "guidance": "offset",
+    "refresh_after": 1.0,
+    "augmentation": "rot90_flip",
+    "max_patch_voxels": 112 * 112 * 80,
+    "optimizer": "paper",
+    "learning_rate": 0.01,
+    "gradient_clip": None,
+    "alpha": "cosine",
+    "pseudo_labels": "per_view",
+    "networks": "all",
+    "planes": "all",
+    "largest_component": False,
+    "text_prompt": True,
+    "image_prompt": True,
+    "concat_planes": False,
+    "mirror_axes": "auto",
+    "foreground_fraction": 0.0,
+    "seed": 0,
+    "checkpoint_minutes": 10.0,
+}
+_WORDS = {
+    "skip": "concat",
+    "beta_schedule": "literal",
+    "updates": "joint",
+    "inference": "ensemble",
+    "image_embedding": "per_case",
+}
+_CODE = {
+    "skip": "add",
+    "beta_schedule": "rampup",
+    "updates": "sequential",
+    "inference": "coronal",
+    "image_embedding": "pooled",
+}
+
+
+@pytest.mark.parametrize(("name", "own"), [("Paper", _WORDS), ("PublishedCode", _CODE)])
+def test_every_setting_of_the_presets_is_that_of_the_paper_or_of_its_code(name, own):
+    """Words in one, code in the other, and no setting left to the defaults; both alike where the paper is silent."""
+    settings = TRAINERS[f"nnUNetTrainerRADA_{name}"].settings
+    assert Config.from_json(settings, source=name).to_json() == {**_PRESETS, **own}
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(None, 50.0), (2.0, 2.0), (12.0, 12.0), (60.0, 50.0)])
+def test_gradients_are_clipped_to_the_setting(clip, moved):
+    """Longer ones to its length; null clips nothing."""
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    trainer = make_trainer(SimpleNamespace(optimizers=lambda: {"axial": torch.optim.SGD([parameter], lr=1.0)}))
+    trainer.config = replace(trainer.config, gradient_clip=clip)
+    optimizers, _ = trainer.configure_optimizers()
+    optimizers.update("axial", (parameter * torch.tensor([30.0, 40.0])).sum(), None)
+    assert float(parameter.detach().norm()) == pytest.approx(moved)
+
+
+def _augmentation(setting, *, mirror_axes=(0, 1, 2)):
+    """What a trainer of this setting cuts out of a scan, and how it makes patches of 8 x 12 x 16 voxels of that."""
+    trainer = make_trainer(OneLoss())
+    trainer.config = replace(trainer.config, augmentation=setting)
+    trainer.configuration_manager = SimpleNamespace(use_mask_for_norm=[False])
+    of_nnunet = ((-0.5, 0.5), False, [14, 20, 22], mirror_axes)
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size = lambda: of_nnunet
+    return trainer._augmentation([8, 12, 16])
+
+
+def test_the_augmentation_is_nnunets_or_quarter_turns():
+    """Its cut and its transforms; quarter turns go without flips where nnU-Net would not mirror every axis."""
+    cut, transforms = _augmentation("nnunet")
+    assert cut == [14, 20, 22]
+    assert any(isinstance(transform, FollowCoordinates) for transform in transforms.transforms)
+    cut, transforms = _augmentation("rot90_flip")
+    assert cut == [8, 16, 16]
+    assert isinstance(transforms, QuarterTurnsAndFlip)
+    assert (transforms.patch_size, transforms.flip) == ((8, 12, 16), True)
+    assert not _augmentation("rot90_flip", mirror_axes=(0, 1))[1].flip

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_rada.method.co_training import CONFIDENT, mean_probability, refreshed
+from nnunetv2_rada.method.base import UNKNOWN
+from nnunetv2_rada.method.co_training import CONFIDENT, mean_probability, refreshed, supervision
 from nnunetv2_rada.method.guidance import GuidedNetwork, Prompts
+from nnunetv2_rada.method.losses import supervised_loss
 from nnunetv2_rada.method.uncertainty import predictive_entropy
 from nnunetv2_rada.method.vnet import VNet
 from sparse_annotation_tools.errors import UserError
@@ -75,6 +79,17 @@ def test_modulation_begins_as_the_identity_and_learns_from_both_prompts_and_imag
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in modulated.film.hidden.parameters())
 
 
+@pytest.mark.parametrize("guidance", ["offset", "film"])
+def test_prompts_modulate_where_the_setting_says(make_small, make_batch, guidance: str) -> None:
+    """With `film`, and with it alone, every network has a modulation, which learns."""
+    method = make_small(guidance=guidance)
+    modulations = [network.film for network in method.networks.values()]
+    assert [film is not None for film in modulations] == [guidance == "film"] * 3
+    for _, loss in method.step(make_batch(), 100):
+        loss.backward()
+    assert all(film is None or film.scale_and_shift.weight.grad.any() for film in modulations)
+
+
 @pytest.mark.parametrize("settings", [{"guidance": "film"}, {"refresh_after": 0.0}, {"stochastic_noise": "each"}])
 def test_every_parameter_learns(make_small, make_batch, settings) -> None:
     """One step yields each view with a finite loss and finite gradients."""
@@ -111,6 +126,27 @@ def test_refreshed_labels_begin_when_they_are_told_to(make_small, make_batch, mo
     for iteration in (0, 74, 75, 149):
         list(method.step(batch, iteration))
     assert asked == [2, 2]
+
+
+@pytest.mark.parametrize("labels", [{"pseudo_labels": "per_view"}, {"pseudo_labels": "none", "planes": "pair"}])
+@pytest.mark.parametrize(("iteration", "refreshes"), [(74, False), (75, True)])
+def test_each_network_learns_the_refreshed_label(make_small, make_batch, labels, iteration, refreshes) -> None:
+    """Certain networks replace labels within the scan; annotated planes, also those not seen, stay as they are."""
+    method, batch = make_small(refresh_after=0.5, alpha=0.9, num_iterations=150, **labels), make_batch()
+    batch.label[:, :, 12:], batch.annotation[:, 12:] = UNKNOWN, UNKNOWN  # beyond the scan
+    batch.label[:, 1, 9] = UNKNOWN  # within it, though one view knows nothing
+    with torch.no_grad():
+        for network in method.networks.values():
+            network.output.weight.zero_()
+            network.output.bias.copy_(torch.tensor([0.0, 7.0]))
+    logits = torch.tensor([0.0, 7.0]).reshape(1, 2, 1, 1, 1).expand(2, 2, 16, 16, 16)
+    certain = 1 / (1 + math.exp(-7))
+    list(method.step(batch, iteration))
+    replaced = (batch.annotation == UNKNOWN) & (torch.arange(16) < 12).reshape(16, 1, 1) & torch.tensor(refreshes)
+    for v, view in enumerate(method.views):
+        label, weight = supervision(batch, v, alpha=0.9, **labels)
+        label, weight = torch.where(replaced, 1, label), torch.where(replaced, certain, weight)
+        torch.testing.assert_close(method.scalars[f"sup/{view}"], supervised_loss(logits, label, weight))
 
 
 def test_refreshing_asks_all_networks_at_once(make_small) -> None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from numpy.typing import NDArray
 
+from sparse_annotation_tools.files.volumes import read_volume, write_image
 from sparse_annotation_tools.phantom import CLASS_NAMES
 from sparse_annotation_tools.prompts.store import PromptStore
 from sparse_annotation_tools.schema import CasesFile
@@ -99,8 +101,11 @@ def other_class_in_a_test_label(dataset: Dataset) -> None:
 
 def an_image_of_training_in_test(dataset: Dataset) -> None:
     """A test image is an unlabelled training image, compressed anew in another pixel type."""
-    dataset.change(dataset.file("imagesTs", TEST), lambda image: np.arange(image.size).reshape(image.shape) % 251)
-    dataset.change(dataset.file("imagesTr", UNLABELLED), lambda image: np.arange(image.size).reshape(image.shape) % 251)
+    copy, original = dataset.file("imagesTs", TEST), dataset.file("imagesTr", UNLABELLED)
+    for path in (copy, original):
+        dataset.change(path, lambda image: np.arange(image.size).reshape(image.shape) % 251)
+    write_image(copy, sitk.Cast(sitk.ReadImage(str(copy)), sitk.sitkInt16))
+    assert read_volume(copy).array.dtype != read_volume(original).array.dtype
 
 
 def records_of_another_version(dataset: Dataset) -> None:
